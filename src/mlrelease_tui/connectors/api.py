@@ -1,0 +1,351 @@
+"""What a connector offers: the one file that an author reads.
+
+A connector is any object with `name`, `kind`, `probe` and `close`; what else it can do is told by the small protocols below,
+asked with `isinstance`. A package offers one by an entry point in the group `mlrelease_tui.connectors` that names a
+`ConnectorFactory`. Nothing here sends a write by itself: drivers *plan* writes (pure, synchronous, no input or output), the core
+confirms, records and then calls `perform` once for each.
+
+Rules that the conformance kit checks:
+
+- every call is async, ends within its deadline (`Settings.timeout_s`, seconds) and raises only errors of `errors.py`;
+- every text from outside is `SafeText`; a name that goes back to the backend goes as `raw(text)`;
+- `perform` sends at most one mutating request, never retries it, and checks the write's precondition as late as the
+  backend allows; a lost answer is `OutcomeUnknown`, never a guess;
+- no secret in any repr, error or value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+
+from mlrelease_tui.domain.connection import ConnectionHealth
+from mlrelease_tui.domain.metrics import VariantSample
+from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, VersionPage
+from mlrelease_tui.domain.plan import Write
+from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
+from mlrelease_tui.domain.rollout import Endpoint, Hold, Stamp
+from mlrelease_tui.domain.text import SafeText
+
+GROUP = "mlrelease_tui.connectors"
+"""The entry point group by which third parties add connectors."""
+
+
+# --- how a connector comes to be -------------------------------------------------------------------------------------
+
+
+class Revealable(Protocol):
+    """A secret: shows `***` everywhere but here."""
+
+    def reveal(self) -> str: ...
+
+
+class Credential(Protocol):
+    """What authenticates us: `scheme` is "bearer" or "basic"; `source` says where it came from, for people."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def secret(self) -> Revealable: ...
+    @property
+    def source(self) -> str: ...
+
+
+CredentialSource = Callable[[], Awaitable[Credential | None]]
+"""Gives the connection's credential when it is needed, None where none is configured. Raises CredentialError."""
+
+
+async def no_credential() -> Credential | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the core gives a connector. `options` are the connection's own keys from the configuration, already checked
+    against the factory's `options`; paths in them are absolute. `timeout_s` bounds every call, in seconds."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    environment: str = ""
+    timeout_s: float = 10.0
+    credential: CredentialSource = no_credential
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One key that a connector accepts in its `[connections.NAME]` table. `types` are TOML's: str, int, float, bool, list, dict."""
+
+    types: tuple[type, ...]
+    help: str
+    required: bool = False
+    path: bool = False
+    """Whether the value is a path, made absolute against the configuration file's folder."""
+
+
+class ConnectorFactory(Protocol):
+    """What an entry point names: called once for each configured connection; must not touch the network."""
+
+    @property
+    def options(self) -> Mapping[str, Option]: ...
+
+    def __call__(self, settings: Settings) -> Connector: ...
+
+
+# --- every connector --------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """The least that a connector is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+
+    async def probe(self) -> ConnectionHealth:
+        """Ask the backend who it is and who we are. Never raises for a backend that is down: that is an answer."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --- registries -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """One page of models by name; `next_token` is "" on the last page."""
+
+    models: tuple[Model, ...]
+    next_token: str = ""
+
+
+@runtime_checkable
+class VersionSource(Protocol):
+    """A registry that can be read."""
+
+    async def models(self, *, query: str = "", limit: int = 200, page_token: str = "") -> ModelPage:
+        """Models whose name holds `query`, with their aliases."""
+        ...
+
+    async def model(self, ref: ModelRef) -> Model:
+        """One model with its aliases and alias stamps, read now. NotFound where the registry has none."""
+        ...
+
+    async def versions(self, ref: ModelRef, *, limit: int = 200, page_token: str = "") -> VersionPage:
+        """A page of versions, newest first, aliases filled in."""
+        ...
+
+    async def version(self, ref: VersionRef) -> ModelVersion:
+        """One version. NotFound where the registry has none."""
+        ...
+
+    def artifact(self, ref: VersionRef) -> str:
+        """The URI by which a model server loads this version (`models:/name/7`, `registry/name@sha256:…`). Pure."""
+        ...
+
+
+@runtime_checkable
+class LineageSource(Protocol):
+    """A registry that knows where a version comes from."""
+
+    async def lineage(self, version: ModelVersion) -> Lineage: ...
+
+
+@runtime_checkable
+class AliasMovable(Protocol):
+    """A registry whose aliases can be moved."""
+
+    def move_alias(self, model: Model, alias: str, version: str) -> tuple[Write, ...]:
+        """The writes that point `alias` of `model`, as read, at `version`. Pure; Refused where it can't be."""
+        ...
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class EndpointSource(Protocol):
+    """A target that serves endpoints."""
+
+    async def endpoints(self) -> tuple[Endpoint, ...]: ...
+
+    async def endpoint(self, ref: EndpointRef) -> Endpoint:
+        """One endpoint, read now. NotFound where the target has none."""
+        ...
+
+    def driver(self, endpoint: Endpoint) -> object:
+        """What drives this endpoint, asked with `isinstance` for the verbs below. The connector itself, where all
+        endpoints are of one kind."""
+        ...
+
+
+@runtime_checkable
+class EndpointWatch(Protocol):
+    """A target that tells of changes, so that nobody polls it."""
+
+    def changed(self) -> AsyncIterator[EndpointRef | None]:
+        """Yields the endpoint that may have changed, None for "anything may have". Hints: read again after each."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A version to deploy: what the registry calls it, where a server loads it from, what it is byte for byte."""
+
+    version: str
+    uri: str = ""
+    digest: str = ""
+
+
+@runtime_checkable
+class Promotable(Protocol):
+    """Can move an endpoint toward another version. All methods are pure and raise Refused with what to do."""
+
+    def start(self, endpoint: Endpoint, artifact: Artifact, weight_bp: int | None) -> tuple[Write, ...]:
+        """Begin a rollout of `artifact` at `weight_bp` basis points, None for the endpoint's own first step."""
+        ...
+
+    def advance(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """Take the rollout's next step."""
+        ...
+
+    def complete(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """Give the version under way all traffic and make it the stable one."""
+        ...
+
+
+@runtime_checkable
+class Weighable(Protocol):
+    def set_weight(self, endpoint: Endpoint, weight_bp: int) -> tuple[Write, ...]:
+        """Give the canary `weight_bp` basis points and stable the rest."""
+        ...
+
+
+@runtime_checkable
+class Holdable(Protocol):
+    def hold(self, endpoint: Endpoint, hold: Hold) -> tuple[Write, ...]: ...
+
+    def resume(self, endpoint: Endpoint) -> tuple[Write, ...]: ...
+
+
+@runtime_checkable
+class Abortable(Protocol):
+    def abort(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """Traffic back to stable, now; nothing else."""
+        ...
+
+
+@runtime_checkable
+class Returnable(Protocol):
+    def roll_back(self, endpoint: Endpoint, artifact: Artifact) -> tuple[Write, ...]:
+        """The fewest writes that return to `artifact` whole and leave a healthy end state: traffic first."""
+        ...
+
+
+@runtime_checkable
+class Retryable(Protocol):
+    def retry(self, endpoint: Endpoint) -> tuple[Write, ...]: ...
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    def restart(self, endpoint: Endpoint) -> tuple[Write, ...]: ...
+
+
+@runtime_checkable
+class Scalable(Protocol):
+    def scale(self, endpoint: Endpoint, replicas: int) -> tuple[Write, ...]: ...
+
+
+@runtime_checkable
+class Switchable(Protocol):
+    def switch(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """The blue-green cut-over."""
+        ...
+
+
+@runtime_checkable
+class Shadowable(Protocol):
+    def shadow(self, endpoint: Endpoint, artifact: Artifact, weight_bp: int) -> tuple[Write, ...]:
+        """Mirror `weight_bp` basis points of the requests to `artifact`; 0 ends the shadow."""
+        ...
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the backend answered to a write that it accepted. Acceptance is not success: the core verifies by reading."""
+
+    detail: SafeText = field(default_factory=SafeText)
+    revision: str = ""
+
+
+@runtime_checkable
+class Performer(Protocol):
+    """A connector that can carry out the writes which its drivers planned."""
+
+    async def perform(self, write: Write, stamp: Stamp) -> Receipt:
+        """Send the write once, leaving `stamp` (who, why, which intent) in the backend where it has room for it.
+
+        Conflict: the precondition does not hold, nothing was written. Rejected: the backend said no, nothing was written.
+        OutcomeUnknown: sent, and no one can say. Other errors of the tree: raised before anything was sent.
+        """
+        ...
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class MetricSource(Protocol):
+    """A source of cumulative counts by variant."""
+
+    async def samples(self, endpoints: Sequence[Endpoint]) -> tuple[VariantSample, ...]:
+        """One reading for every variant of `endpoints` that this source knows how to find.
+
+        A target that can't be scraped gives samples with coverage NO_TARGET, one without series NO_SERIES; neither gives zeros.
+        """
+        ...
+
+
+CAPABILITIES: Mapping[str, type] = MappingProxyType(
+    {
+        "versions": VersionSource,
+        "lineage": LineageSource,
+        "alias": AliasMovable,
+        "endpoints": EndpointSource,
+        "watch": EndpointWatch,
+        "promote": Promotable,
+        "weight": Weighable,
+        "hold": Holdable,
+        "abort": Abortable,
+        "rollback": Returnable,
+        "retry": Retryable,
+        "restart": Restartable,
+        "scale": Scalable,
+        "switch": Switchable,
+        "shadow": Shadowable,
+        "write": Performer,
+        "metrics": MetricSource,
+    }
+)
+"""The word for each capability, as screens and `connections list` show it."""
+
+
+def capabilities(connector: object) -> tuple[str, ...]:
+    """The words for what this connector offers."""
+    return tuple(word for word, protocol in CAPABILITIES.items() if isinstance(connector, protocol))

@@ -1,0 +1,70 @@
+"""Finding connectors: entry points in the group `mlrelease_tui.connectors`.
+
+Names are read without importing anything. A plugin that raises, blocks at import or asks to exit is reported as broken and takes
+nothing else with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from mlrelease_tui.connectors.api import GROUP, ConnectorFactory
+from mlrelease_tui.errors import ConfigError
+
+OWN_DISTRIBUTION = "mlrelease-tui"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One offered connector kind: its name, and the distribution that offers it."""
+
+    kind: str
+    distribution: str
+    version: str
+
+    @property
+    def is_own(self) -> bool:
+        return self.distribution == OWN_DISTRIBUTION
+
+
+@cache
+def _entries() -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        own = entry.dist is not None and entry.dist.name == OWN_DISTRIBUTION
+        # Our own kinds can't be shadowed: a package must not replace the connector behind a known word.
+        if entry.name not in found or own:
+            found[entry.name] = entry
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """The connector kinds on offer, sorted. Imports no connector."""
+    return tuple(sorted(_entries()))
+
+
+def plugins() -> tuple[Plugin, ...]:
+    """The same with the distribution each comes from."""
+    return tuple(
+        Plugin(name, entry.dist.name if entry.dist else "", entry.dist.version if entry.dist else "")
+        for name, entry in sorted(_entries().items())
+    )
+
+
+def load(kind: str) -> ConnectorFactory:
+    """Import the factory of `kind`. ConfigError where there is none, or where its import fails."""
+    entry = _entries().get(kind)
+    if entry is None:
+        raise ConfigError(f"no connector of kind {kind!r} is installed", hint=f"installed kinds: {', '.join(names())}")
+    try:
+        factory = entry.load()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"the connector {kind!r} can't be loaded: {type(error).__name__}: {error}",
+            hint="reinstall the package that offers it, or remove its connections from the configuration",
+        ) from error
+    if not callable(factory):
+        raise ConfigError(f"the connector {kind!r} is not callable", hint="its entry point must name a factory")
+    return factory  # type: ignore[no-any-return]

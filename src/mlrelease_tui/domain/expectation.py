@@ -1,0 +1,93 @@
+"""What an independent read must show: before a write (what it assumes) and after it (what it brought about).
+
+The same value serves the executor's last look, the verification, and the reconciling of what a dead process left open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlrelease_tui.domain.models import Model
+from mlrelease_tui.domain.refs import EndpointRef, ModelRef
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Role, weights_of
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointExpectation:
+    """What should hold of an endpoint. None or empty means: not asked.
+
+    `uid` pins the object's identity, `weights` are basis points by variant name, `present` and `absent` are variant
+    names, `stable_version` is the version in the stable role, `held` whether a person holds the rollout.
+    """
+
+    endpoint: EndpointRef
+    uid: str = ""
+    weights: tuple[tuple[str, int], ...] | None = None
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    stable_version: str | None = None
+    held: bool | None = None
+    step_index: int | None = None
+    phases: tuple[Phase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AliasExpectation:
+    """Where a registry alias should point; `version` "" means that the alias should not exist."""
+
+    model: ModelRef
+    alias: str
+    version: str
+
+
+Expectation = EndpointExpectation | AliasExpectation
+
+
+def endpoint_mismatches(expected: EndpointExpectation, endpoint: Endpoint | None) -> tuple[str, ...]:
+    """What of `expected` does not hold, each as "what is, not what should be"; empty when all holds.
+
+    `endpoint` None means that the backend has no such endpoint.
+    """
+    if endpoint is None:
+        return (f"{expected.endpoint} does not exist",)
+    found: list[str] = []
+    if expected.uid and endpoint.uid != expected.uid:
+        found.append(f"identity is {endpoint.uid}, not {expected.uid}: the object was recreated")
+    names = {variant.name for variant in endpoint.variants}
+    found += [f"variant {name} is missing" for name in expected.present if name not in names]
+    found += [f"variant {name} still exists" for name in expected.absent if name in names]
+    if expected.weights is not None:
+        actual = weights_of(endpoint)
+        for name, weight in expected.weights:
+            now = actual.get(name)
+            if now != weight:
+                found.append(f"{name} weighs {percent(now)}, not {percent(weight)}")
+    if expected.stable_version is not None:
+        stable = endpoint.variant(Role.STABLE)
+        version = stable.version if stable else "none"
+        if version != expected.stable_version:
+            found.append(f"stable is {version}, not {expected.stable_version}")
+    if expected.held is not None and (endpoint.rollout.hold is not None) != expected.held:
+        found.append("held" if endpoint.rollout.hold else "not held")
+    if expected.step_index is not None and endpoint.rollout.step_index != expected.step_index:
+        found.append(f"at step {endpoint.rollout.step_index}, not {expected.step_index}")
+    if expected.phases and endpoint.rollout.phase not in expected.phases:
+        found.append(f"phase is {endpoint.rollout.phase}, not {' or '.join(expected.phases)}")
+    return tuple(found)
+
+
+def alias_mismatches(expected: AliasExpectation, model: Model | None) -> tuple[str, ...]:
+    """As `endpoint_mismatches`, for a registry alias."""
+    if model is None:
+        return (f"{expected.model} does not exist",)
+    now = model.aliases.get(expected.alias, "")
+    if now == expected.version:
+        return ()
+    return (f"alias {expected.alias} points at {now or 'nothing'}, not {expected.version or 'nothing'}",)
+
+
+def percent(weight_bp: int | None) -> str:
+    """Basis points as a percentage without needless digits: 1000 → "10%", 25 → "0.25%", None → "-"."""
+    if weight_bp is None:
+        return "-"
+    return f"{weight_bp / 100:g}%"
