@@ -92,13 +92,15 @@ class Option:
     """Whether the value is a path, made absolute against the configuration file's folder."""
 
 
-class ConnectorFactory(Protocol):
-    """What an entry point names: called once for each configured connection; must not touch the network."""
+@dataclass(frozen=True, slots=True)
+class ConnectorFactory:
+    """What an entry point names. `build` is called once for each configured connection and must not touch the network."""
 
-    @property
-    def options(self) -> Mapping[str, Option]: ...
+    build: Callable[[Settings], Connector]
+    options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
 
-    def __call__(self, settings: Settings) -> Connector: ...
+    def __call__(self, settings: Settings) -> Connector:
+        return self.build(settings)
 
 
 # --- every connector --------------------------------------------------------------------------------------------------

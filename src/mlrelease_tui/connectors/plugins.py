@@ -65,6 +65,6 @@ def load(kind: str) -> ConnectorFactory:
             f"the connector {kind!r} can't be loaded: {type(error).__name__}: {error}",
             hint="reinstall the package that offers it, or remove its connections from the configuration",
         ) from error
-    if not callable(factory):
-        raise ConfigError(f"the connector {kind!r} is not callable", hint="its entry point must name a factory")
-    return factory  # type: ignore[no-any-return]
+    if not isinstance(factory, ConnectorFactory):
+        raise ConfigError(f"the connector {kind!r} is no ConnectorFactory", hint="its entry point must name one")
+    return factory
