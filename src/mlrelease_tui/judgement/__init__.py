@@ -1,0 +1,1 @@
+"""Canary statistics: counts in, a verdict out. Pure: no clock, no network, no randomness."""
