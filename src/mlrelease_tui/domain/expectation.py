@@ -5,7 +5,9 @@ The same value serves the executor's last look, the verification, and the reconc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
@@ -91,3 +93,44 @@ def percent(weight_bp: int | None) -> str:
     if weight_bp is None:
         return "-"
     return f"{weight_bp / 100:g}%"
+
+
+def to_data(expectation: Expectation) -> dict[str, Any]:
+    """JSON-able form, for the audit; `from_data` is its inverse."""
+    if isinstance(expectation, AliasExpectation):
+        return {
+            "kind": "alias",
+            "model": expectation.model.id,
+            "alias": expectation.alias,
+            "version": expectation.version,
+        }
+    return {
+        "kind": "endpoint",
+        "endpoint": expectation.endpoint.id,
+        "uid": expectation.uid,
+        "weights": None if expectation.weights is None else [[name, bp] for name, bp in expectation.weights],
+        "present": list(expectation.present),
+        "absent": list(expectation.absent),
+        "stable_version": expectation.stable_version,
+        "held": expectation.held,
+        "step_index": expectation.step_index,
+        "phases": [str(phase) for phase in expectation.phases],
+    }
+
+
+def from_data(data: Mapping[str, Any]) -> Expectation:
+    """Read what `to_data` wrote; ValueError or KeyError where it is anything else."""
+    if data["kind"] == "alias":
+        return AliasExpectation(ModelRef.parse(data["model"]), str(data["alias"]), str(data["version"]))
+    weights = data["weights"]
+    return EndpointExpectation(
+        EndpointRef.parse(data["endpoint"]),
+        uid=str(data["uid"]),
+        weights=None if weights is None else tuple((str(name), int(bp)) for name, bp in weights),
+        present=tuple(data["present"]),
+        absent=tuple(data["absent"]),
+        stable_version=data["stable_version"],
+        held=data["held"],
+        step_index=data["step_index"],
+        phases=tuple(Phase(phase) for phase in data["phases"]),
+    )

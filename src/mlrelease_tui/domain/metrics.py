@@ -7,11 +7,17 @@ Backends count up (Prometheus counters and histograms). A `VariantSample` is one
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
+from typing import Final
 
 from mlrelease_tui.domain.refs import EndpointRef
+
+_SLACK_S: Final = 0.25
+"""Scrapes do not come on the dot: a reading this much younger than the window still opens it."""
 
 
 class Coverage(StrEnum):
@@ -107,3 +113,70 @@ class VariantMetrics:
     in_flight: float | None = None
     observed_share: float | None = None
     observed_at: datetime | None = None
+
+
+def window(samples: Sequence[VariantSample], window_s: float) -> VariantMetrics | None:
+    """What the last `window_s` seconds of readings say of one variant; None without any reading.
+
+    `samples` are one variant's, oldest first. The window opens at the last reading that is at least `window_s` older than the
+    newest one, or at the oldest there is. Failed scrapes inside the window are bridged; one at its end is not.
+    """
+    if not samples:
+        return None
+    last = samples[-1]
+    good = [sample for sample in samples if sample.coverage is Coverage.OK and sample.requests is not None]
+    if last.coverage is not Coverage.OK or last.requests is None:
+        return VariantMetrics(last.variant, last.coverage, in_flight=last.in_flight, observed_at=last.at)
+    first = next(
+        (sample for sample in reversed(good) if last.monotonic_s - sample.monotonic_s >= window_s - _SLACK_S), good[0]
+    )
+    elapsed = last.monotonic_s - first.monotonic_s
+    if elapsed <= 0:
+        return VariantMetrics(last.variant, Coverage.WARMING, in_flight=last.in_flight, observed_at=last.at)
+    inside = good[good.index(first) :]
+    if any(later.requests < earlier.requests for earlier, later in pairwise(inside)):  # type: ignore[operator]
+        return VariantMetrics(last.variant, Coverage.RESET, elapsed, in_flight=last.in_flight, observed_at=last.at)
+    requests = last.requests - (first.requests or 0.0)
+    if requests <= 0:
+        return VariantMetrics(
+            last.variant,
+            Coverage.NO_TRAFFIC,
+            elapsed,
+            requests=0.0,
+            rate=0.0,
+            in_flight=last.in_flight,
+            observed_at=last.at,
+        )
+    errors = None
+    if last.errors is not None and first.errors is not None and last.errors >= first.errors:
+        errors = last.errors - first.errors
+    latency = last.latency.since(first.latency) if last.latency is not None and first.latency is not None else None
+    return VariantMetrics(
+        last.variant,
+        Coverage.OK,
+        elapsed,
+        requests=requests,
+        errors=errors,
+        rate=requests / elapsed,
+        error_ratio=None if errors is None else min(errors / requests, 1.0),
+        p50_s=latency.quantile(0.5) if latency else None,
+        p95_s=latency.quantile(0.95) if latency else None,
+        p99_s=latency.quantile(0.99) if latency else None,
+        in_flight=last.in_flight,
+        observed_at=last.at,
+    )
+
+
+def with_shares(metrics: Mapping[str, VariantMetrics]) -> dict[str, VariantMetrics]:
+    """The same with each variant's observed share of all counted requests.
+
+    A variant for which the router, though scraped, has no counter yet adds nothing to the whole. Where any other variant's
+    requests are unknown no share is given: a share of an unknown whole would be a guess.
+    """
+    countable = {name: item for name, item in metrics.items() if item.coverage is not Coverage.NO_SERIES}
+    known = [item.requests for item in countable.values() if item.requests is not None]
+    total = sum(known)
+    if len(known) != len(countable) or total <= 0:
+        return dict(metrics)
+    shares = {name: replace(item, observed_share=(item.requests or 0.0) / total) for name, item in countable.items()}
+    return {**metrics, **shares}

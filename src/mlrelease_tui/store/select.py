@@ -2,17 +2,89 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from mlrelease_tui.domain.action import ActionProgress
+from mlrelease_tui.domain.action import ActionProgress, Stage
+from mlrelease_tui.domain.metrics import VariantMetrics, window, with_shares
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.status import EndpointStatus
+from mlrelease_tui.domain.rollout import Phase
+from mlrelease_tui.domain.status import (
+    DEFAULT_GUARD,
+    EndpointStatus,
+    assess,
+    known_good_of,
+    mismatch_of,
+)
 from mlrelease_tui.store.state import State
+
+WINDOW_S: Final = 60.0
+"""Seconds of readings behind every number that is shown, unless asked otherwise."""
+METRICS_MAX_AGE: Final = timedelta(seconds=30)
+"""Metrics older than this are not shown as of now."""
+
+
+def windowed(state: State, ref: EndpointRef, now: datetime, window_s: float = WINDOW_S) -> dict[str, VariantMetrics]:
+    """Metrics of each variant over the last `window_s` seconds, with observed shares. Readings that are too old give none."""
+    metrics: dict[str, VariantMetrics] = {}
+    for variant, samples in state.series.get(ref, {}).items():
+        if samples and now - samples[-1].at <= METRICS_MAX_AGE:
+            seen = window(samples, window_s)
+            if seen is not None:
+                metrics[variant] = seen
+    endpoint = state.endpoints.get(ref)
+    if endpoint is not None:
+        names = {item.name for item in endpoint.variants}
+        metrics = {name: item for name, item in metrics.items() if name in names}
+    return with_shares(metrics)
+
+
+def history(state: State, ref: EndpointRef, variant: str, *, bucket: int = 2) -> tuple[VariantMetrics, ...]:
+    """One variant's readings as successive short windows of `bucket` scrape intervals, oldest first: what charts draw."""
+    samples = state.series.get(ref, {}).get(variant, ())
+    points: list[VariantMetrics] = []
+    for end in range(bucket, len(samples), bucket):
+        point = window(samples[end - bucket : end + 1], float("inf"))
+        if point is not None:
+            points.append(point)
+    return tuple(points)
 
 
 def status_of(state: State, ref: EndpointRef, now: datetime) -> EndpointStatus | None:
     """Everything known of one endpoint, judged; None where it is not known."""
-    raise NotImplementedError
+    endpoint = state.endpoints.get(ref)
+    if endpoint is None:
+        return None
+    binding = state.bindings.get(ref)
+    model_ref = endpoint.model or (binding.model if binding else None)
+    model = state.models.get(model_ref) if model_ref else None
+    alias = endpoint.alias or (binding.alias if binding else "")
+    alias_version = model.aliases.get(alias, "") if model and alias else ""
+    guard = binding.guard if binding and binding.guard else DEFAULT_GUARD
+    metrics = windowed(state, ref, now)
+    verdict = state.verdicts.get(ref)
+    mismatch = mismatch_of(endpoint, alias, alias_version)
+    freshness = state.freshness.get(ref.connection)
+    stale_since = None
+    if freshness is not None and freshness.failing_since is not None:
+        stale_since = freshness.read_at or freshness.failing_since
+    elif ref.connection in state.from_cache:
+        stale_since = endpoint.observed_at
+    severity, reasons = assess(endpoint, metrics, verdict, guard, mismatch, stale_since)
+    return EndpointStatus(
+        endpoint,
+        severity,
+        reasons,
+        metrics,
+        verdict,
+        model,
+        alias,
+        alias_version,
+        mismatch,
+        known_good_of(endpoint),
+        stale_since,
+        guard,
+    )
 
 
 def fleet(state: State, now: datetime) -> tuple[EndpointStatus, ...]:
@@ -27,4 +99,18 @@ def fleet(state: State, now: datetime) -> tuple[EndpointStatus, ...]:
 
 def action_on(state: State, ref: EndpointRef) -> ActionProgress | None:
     """The action under way on this endpoint, None where there is none."""
-    raise NotImplementedError
+    for action in state.actions.values():
+        if action.stage is not Stage.ENDED and action.plan.target == ref:
+            return action
+    return None
+
+
+def last_action_on(state: State, ref: EndpointRef) -> ActionProgress | None:
+    """The newest action of this session on this endpoint, ended or not."""
+    found = [action for action in state.actions.values() if action.plan.target == ref]
+    return max(found, key=lambda action: action.started_at, default=None)
+
+
+def waiting(state: State) -> int:
+    """How many rollouts wait for a person."""
+    return sum(endpoint.rollout.phase is Phase.WAITING for endpoint in state.endpoints.values())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
 from mlrelease_tui.domain.connection import ConnectionHealth
@@ -17,6 +17,24 @@ from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.status import Binding
 from mlrelease_tui.domain.verdict import Verdict
+from mlrelease_tui.store.facts import (
+    AccessChanged,
+    ActionProgressed,
+    AuditObserved,
+    BindingsConfigured,
+    ConnectionObserved,
+    EndpointObserved,
+    EndpointsObserved,
+    Fact,
+    LineageObserved,
+    ModelObserved,
+    ModelsObserved,
+    OpenActionsObserved,
+    ReadFailed,
+    SamplesObserved,
+    VerdictReached,
+    VersionsObserved,
+)
 
 SERIES_LENGTH: Final = 180
 """Readings kept for each variant: fifteen minutes at one each five seconds."""
@@ -69,3 +87,98 @@ class State:
     open_actions: tuple[OpenAction, ...] = ()
     access: Access = READ_ONLY
     from_cache: frozenset[str] = frozenset()
+
+
+def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one branch a fact
+    """The state after `fact`. Returns `state` itself where nothing changed, so that nobody is notified for nothing."""
+    match fact:
+        case ConnectionObserved(health):
+            return replace(state, connections=_with(state.connections, health.name, health))
+        case EndpointsObserved(connection, endpoints, at):
+            return _endpoints_observed(state, connection, endpoints, at)
+        case EndpointObserved(endpoint):
+            if state.endpoints.get(endpoint.ref) == endpoint:
+                return state
+            return replace(state, endpoints=_with(state.endpoints, endpoint.ref, endpoint))
+        case ModelsObserved(connection, models, at, complete):
+            kept = {
+                ref: model for ref, model in state.models.items() if not (complete and ref.connection == connection)
+            }
+            kept.update((model.ref, model) for model in models)
+            return _read(replace(state, models=MappingProxyType(kept)), connection, at)
+        case ModelObserved(model):
+            return replace(state, models=_with(state.models, model.ref, model))
+        case VersionsObserved(model_ref, versions, next_token, first, at):
+            known = () if first or model_ref not in state.versions else state.versions[model_ref].versions
+            seen = {version.ref for version in known}
+            merged = known + tuple(version for version in versions if version.ref not in seen)
+            return replace(state, versions=_with(state.versions, model_ref, VersionList(merged, next_token, at)))
+        case LineageObserved(version_ref, lineage):
+            return replace(state, lineage=_with(state.lineage, version_ref, lineage))
+        case SamplesObserved(connection, samples, at):
+            return _read(_samples_observed(state, samples), connection, at)
+        case VerdictReached(endpoint_ref, verdict):
+            if state.verdicts.get(endpoint_ref) == verdict:
+                return state
+            return replace(state, verdicts=_with(state.verdicts, endpoint_ref, verdict))
+        case ReadFailed(connection, _, code, message, at):
+            before = state.freshness.get(connection, Freshness())
+            failing = Freshness(before.read_at, before.failing_since or at, code, message)
+            return replace(state, freshness=_with(state.freshness, connection, failing))
+        case ActionProgressed(action):
+            return replace(state, actions=_with(state.actions, action.intent_id, action))
+        case AuditObserved(entries):
+            seen_ids = {entry.id for entry in state.audit}
+            fresh = tuple(entry for entry in entries if entry.id not in seen_ids)
+            return replace(state, audit=(state.audit + fresh)[-AUDIT_TAIL:]) if fresh else state
+        case OpenActionsObserved(actions):
+            return replace(state, open_actions=actions)
+        case AccessChanged(access):
+            return replace(state, access=access)
+        case BindingsConfigured(bindings):
+            return replace(state, bindings=MappingProxyType({binding.endpoint: binding for binding in bindings}))
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
+    return MappingProxyType({**mapping, key: value})
+
+
+def _read(state: State, connection: str, at: datetime) -> State:
+    """The connection was read whole at `at`: it is fresh, and its rows are no longer those of the last run."""
+    return replace(
+        state,
+        freshness=_with(state.freshness, connection, Freshness(read_at=at)),
+        from_cache=state.from_cache - {connection},
+    )
+
+
+def _endpoints_observed(state: State, connection: str, endpoints: tuple[Endpoint, ...], at: datetime) -> State:
+    found = {endpoint.ref: endpoint for endpoint in endpoints}
+    kept = {ref: item for ref, item in state.endpoints.items() if ref.connection != connection} | found
+
+    def present(ref: EndpointRef) -> bool:
+        return ref.connection != connection or ref in found
+
+    return _read(
+        replace(
+            state,
+            endpoints=MappingProxyType(kept),
+            series=MappingProxyType({ref: item for ref, item in state.series.items() if present(ref)}),
+            verdicts=MappingProxyType({ref: item for ref, item in state.verdicts.items() if present(ref)}),
+        ),
+        connection,
+        at,
+    )
+
+
+def _samples_observed(state: State, samples: tuple[VariantSample, ...]) -> State:
+    series = dict(state.series)
+    for sample in samples:
+        by_variant = dict(series.get(sample.endpoint, {}))
+        by_variant[sample.variant] = (*by_variant.get(sample.variant, ()), sample)[-SERIES_LENGTH:]
+        series[sample.endpoint] = MappingProxyType(by_variant)
+    return replace(state, series=MappingProxyType(series))
