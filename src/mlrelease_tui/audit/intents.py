@@ -1,0 +1,88 @@
+"""Actions that began and that nobody has seen end: what a crash, a lost connection or a hung backend leaves behind.
+
+An intent is closed by an `outcome` or `reconciled` record that knows how it ended, or by `acknowledged`. `result.status`
+`unknown` (an outcome) and `indeterminate` (a reconciliation) leave it open: somebody must still look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from mlrelease_tui.audit.identity import Life, Process, life
+from mlrelease_tui.audit.log import AuditLog
+from mlrelease_tui.audit.record import AuditRecord
+
+CLOSING: Final = frozenset({"outcome", "reconciled", "acknowledged"})
+STILL_OPEN: Final = frozenset({"unknown", "indeterminate"})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """An intent without an end. `followed_by` holds what was recorded about it since, in order."""
+
+    intent: AuditRecord
+    life: Life
+    followed_by: tuple[AuditRecord, ...] = ()
+
+    @property
+    def intent_id(self) -> str:
+        return self.intent.intent_id
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that wrote it may still be at work on it. Only a process known to be dead isn't."""
+        return self.life != "dead"
+
+    @property
+    def sent(self) -> tuple[AuditRecord, ...]:
+        """One record for each write that left; `action.step` says which."""
+        return tuple(record for record in self.followed_by if record.kind == "sent")
+
+    @property
+    def last_ending(self) -> AuditRecord | None:
+        """The latest outcome or reconciliation that could not say how it ended; None where there is none."""
+        return next((record for record in reversed(self.followed_by) if record.kind in CLOSING), None)
+
+
+@dataclass(slots=True)
+class _Course:
+    intent: AuditRecord
+    followed_by: list[AuditRecord] = field(default_factory=list)
+
+
+def open_intents(log: AuditLog, *, proc: Path = Path("/proc")) -> tuple[OpenIntent, ...]:
+    """The open intents of this user on this host, oldest first. Reads the whole chain."""
+    return find_open(log.read(), proc=proc)
+
+
+def find_open(records: Iterable[AuditRecord], *, proc: Path = Path("/proc")) -> tuple[OpenIntent, ...]:
+    """The same over any records of one host, oldest first."""
+    courses: dict[str, _Course] = {}
+    for record in records:
+        intent_id = record.intent_id
+        if record.kind == "intent":
+            courses[intent_id] = _Course(record)
+        elif intent_id in courses:
+            if record.kind in CLOSING and record.section("result").get("status") not in STILL_OPEN:
+                del courses[intent_id]
+            else:
+                courses[intent_id].followed_by.append(record)
+    return tuple(
+        OpenIntent(course.intent, life(process_of(course.intent), proc=proc), tuple(course.followed_by))
+        for course in courses.values()
+    )
+
+
+def process_of(record: AuditRecord) -> Process:
+    """The process that wrote a record; empty fields where the record doesn't say."""
+    section = record.section("process")
+    pid = section.get("pid")
+    return Process(
+        pid=pid if isinstance(pid, int) else 0,
+        starttime=str(section.get("starttime", "")),
+        boot_id=str(section.get("boot_id", "")),
+        pid_ns=str(section.get("pid_ns", "")),
+    )

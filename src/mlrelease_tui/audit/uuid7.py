@@ -1,0 +1,37 @@
+"""Identifiers that sort by time: UUID version 7 (RFC 9562, section 5.7, counter in rand_a as section 6.2 method 1)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from mlrelease_tui.audit.clock import Clock
+
+_COUNTER_MAX: Final = 0xFFF
+
+
+class Uuid7:
+    """Makes ids that never go back, even when the wall clock does. Call it under one lock."""
+
+    def __init__(self, clock: Clock, entropy: Callable[[int], bytes]) -> None:
+        self._clock = clock
+        self._entropy = entropy
+        self._last_ms = -1
+        self._counter = 0
+
+    def __call__(self) -> str:
+        millis = int(self._clock.now().timestamp() * 1000)
+        noise = int.from_bytes(self._entropy(10), "big")
+        if millis > self._last_ms:
+            self._last_ms = millis
+            self._counter = noise >> 69  # the top bit stays free, so that one millisecond holds 2048 ids at least
+        elif self._counter < _COUNTER_MAX:
+            self._counter += 1
+        else:
+            self._last_ms += 1
+            self._counter = 0
+        value = (self._last_ms & 0xFFFF_FFFF_FFFF) << 80
+        value |= 7 << 76 | self._counter << 64
+        value |= 2 << 62 | (noise & 0x3FFF_FFFF_FFFF_FFFF)
+        return str(uuid.UUID(int=value))
