@@ -79,25 +79,33 @@ def gains_absolute(table: Table, null_rate: float, effects: Effects) -> list[flo
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """`weights`: summed log likelihood ratio per effect, gains capped. `log_e`: log evidence so far."""
+    """Log evidence so far, `log_e`, as a mixture over effects.
 
+    Per effect: `raw` sums log likelihood ratios, `weights` sums them tempered and capped. A weight is never more than
+    its raw sum tempered by today's φ, so that noise which was learned late also discounts what was seen early.
+    """
+
+    raw: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
     log_e: float = 0.0
 
     def add(self, gains: list[float] | None, phi: float, cap: float) -> Process:
-        """Add one block. No block raises `log_e` by more than `cap`, not even where φ falls with it."""
-        weights = self.weights
-        if gains is not None:
-            most = cap * phi
-            old = weights or (0.0,) * len(gains)
-            weights = tuple([w + (gain if gain < most else most) for w, gain in zip(old, gains, strict=True)])
-        if not weights:
+        """Add one block, which raises `log_e` by no more than `cap` however many errors it holds."""
+        if gains is None:
+            gains = [0.0] * len(self.raw)
+        raw = tuple([a + b for a, b in zip(self.raw, gains, strict=True)]) if self.raw else tuple(gains)
+        if not raw:
             return self
+        weights = []
+        for old, gain, total in zip(self.weights or (0.0,) * len(raw), gains, raw, strict=True):
+            tempered = gain / phi
+            weight = old + (tempered if tempered < cap else cap)
+            most = total / phi
+            weights.append(weight if weight < most or most < 0.0 else most)
         top = max(weights)
         exp = math.exp
-        mean = sum([exp((weight - top) / phi) for weight in weights]) / len(weights)
-        log_e = top / phi + math.log(mean)
-        return Process(weights, min(log_e, self.log_e + cap))
+        mean = sum([exp(weight - top) for weight in weights]) / len(weights)
+        return Process(raw, tuple(weights), top + math.log(mean))
 
 
 NO_EVIDENCE = Process()

@@ -43,7 +43,8 @@ def _question(data: Mapping[str, Any]) -> Question:
     for name in ("waiting", "block", "seen_total", "total"):
         values[name] = Table(*values[name])
     for name in ("harm", "severe", "better", "ruled_out", "below_floor"):
-        values[name] = Process(tuple(values[name]["weights"]), values[name]["log_e"])
+        process = values[name]
+        values[name] = Process(tuple(process["raw"]), tuple(process["weights"]), process["log_e"])
     batches = tuple(Batch(**batch) for batch in values["dispersion"]["batches"])
     if len(batches) != len(BATCH_SIZES):
         raise ValueError(f"judge state has {len(batches)} batch sizes, not {len(BATCH_SIZES)}")

@@ -69,7 +69,7 @@ class Question:
             dispersion = dispersion.add(score, variance, settings)
             phi = dispersion.phi
             harm = harm.add(gains_relative(table, settings.margin, above), phi, cap)
-            better = better.add(gains_relative(table, 1.0 / settings.margin, below), phi, cap)
+            better = better.add(gains_relative(table, 1.0 / settings.better_margin, below), phi, cap)
             ruled_out = ruled_out.add(gains_relative(table, settings.interest_ratio, below), phi, cap)
             below_floor = below_floor.add(gains_absolute(table, settings.interest_points, below), phi, cap)
             total = total.plus(table)
