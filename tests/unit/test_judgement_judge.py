@@ -106,14 +106,37 @@ def test_a_change_of_share_keeps_the_evidence() -> None:
 def test_a_clean_canary_is_worded_as_what_was_ruled_out_never_as_safe() -> None:
     found = verdict(fed(start("r1"), regular(240, Counts(9_000, 45, 90), Counts(1_000, 5, 10))))
     assert found.kind is VerdictKind.NO_EVIDENCE_OF_HARM
-    assert found.reason == f"no harm >= 2x in {found.n:,} canary requests (errors or slow requests)"
+    assert found.reason == f"no harm >= 2x (errors or slow requests) in {found.n:,} canary requests"
     assert found.n == 4 * 1_000 * (240 - 5)
 
 
 def test_a_service_that_never_fails_is_bounded_in_points() -> None:
     found = verdict(fed(start("r1"), regular(60, Counts(900), Counts(100))))
     assert found.kind is VerdictKind.NO_EVIDENCE_OF_HARM
-    assert found.reason == f"no harm >= +0.5 points in {found.n:,} canary requests (errors)"
+    assert found.reason == f"no harm >= +0.5 points (errors) in {found.n:,} canary requests"
+
+
+def test_each_metric_is_said_to_be_free_only_of_what_was_ruled_out_for_it() -> None:
+    found = verdict(fed(start("r1"), regular(120, Counts(9_000, 0, 180), Counts(1_000, 0, 20))))
+    assert found.kind is VerdictKind.NO_EVIDENCE_OF_HARM
+    assert found.metric is None
+    bounds = ">= 2x (slow requests), >= +0.5 points (errors)"
+    assert found.reason == f"no harm {bounds} in {found.n:,} canary requests"
+
+
+def test_while_two_metrics_are_open_the_slower_one_sets_the_number() -> None:
+    found = verdict(fed(start("r1"), regular(8, Counts(270, 0, 3), Counts(30, 0, 0))))
+    errors = verdict(fed(start("r1"), regular(8, Counts(270, 0), Counts(30, 0))))
+    assert found.metric is None
+    assert found.needed is not None
+    assert errors.needed is not None
+    assert found.needed > errors.needed
+
+
+def test_harm_said_in_the_warm_up_counts_the_requests_it_was_said_on() -> None:
+    found = verdict(fed(start("r1"), regular(5, Counts(900, 1), Counts(100, 80))))
+    assert found.kind is VerdictKind.WATCH
+    assert found.n == 5 * 4 * 100
 
 
 def test_a_canary_with_far_fewer_errors_is_better() -> None:

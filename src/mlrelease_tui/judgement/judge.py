@@ -123,11 +123,9 @@ def verdict(state: Judge) -> Verdict:
     elapsed = 0.0
     if state.began is not None and state.last_at is not None:
         elapsed = state.last_at - state.began
-    question, metric = _deciding(state)
     finding = Finding(
         kind=state.kind,
-        metric=metric,
-        question=question,
+        questions=_deciding(state),
         elapsed_s=elapsed,
         stale_s=_stale_s(state.last_at, state.paired_at, settings) if state.began is not None else 0.0,
         traffic=state.began is not None,
@@ -135,11 +133,14 @@ def verdict(state: Judge) -> Verdict:
     return describe(finding, state.since, settings)
 
 
-def _deciding(state: Judge) -> tuple[Question, Metric | None]:
-    """The question that the verdict speaks of, and its metric where it is that one alone."""
+def _deciding(state: Judge) -> tuple[tuple[Metric, Question], ...]:
+    """The questions that the verdict speaks of: the one that decided, or all that are measured."""
+    errors, latency = (Metric.ERRORS, state.errors), (Metric.LATENCY, state.latency)
     if state.metric is Metric.LATENCY:
-        return state.latency, Metric.LATENCY
-    return state.errors, state.metric
+        return (latency,)
+    if state.metric is Metric.ERRORS or not state.latency.measured:
+        return (errors,)
+    return errors, latency
 
 
 def _release(errors: Question, latency: Question, settings: JudgeSettings) -> tuple[VerdictKind, Metric | None]:

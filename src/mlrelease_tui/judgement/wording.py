@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mlrelease_tui.domain.verdict import Metric, Verdict, VerdictKind
@@ -15,26 +16,31 @@ from mlrelease_tui.judgement.sample_size import (
 )
 from mlrelease_tui.judgement.settings import JudgeSettings
 
+WORDS = {Metric.ERRORS: "errors", Metric.LATENCY: "slow requests"}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is to be put into words. `metric` is `None` where every metric says the same; times in seconds."""
+    """What is to be put into words: `questions` are those that the verdict speaks of, at least one; times in seconds."""
 
     kind: VerdictKind
-    metric: Metric | None
-    question: Question
+    questions: tuple[tuple[Metric, Question], ...]
     elapsed_s: float
     stale_s: float
     traffic: bool
 
 
 def describe(finding: Finding, since: float | None, settings: JudgeSettings) -> Verdict:
-    question = finding.question
-    n, needed, eta_s = question.total.canary_n, None, None
-    if finding.traffic and finding.kind is VerdictKind.NOT_ENOUGH_DATA:
-        needed, eta_s = forecast(question, finding.elapsed_s, settings)
-    reason = _reason(finding, n, needed, settings)
-    return Verdict(finding.kind, reason, n, needed, eta_s, finding.metric, since)
+    metric = finding.questions[0][0] if len(finding.questions) == 1 else None
+    n = min(_shown(finding.kind, question).canary_n for _, question in finding.questions)
+    needed: int | None = None
+    eta_s: float | None = None
+    if finding.traffic and not finding.stale_s and finding.kind is VerdictKind.NOT_ENOUGH_DATA:
+        # The slowest question decides when all is said; one without a forecast leaves the whole without one.
+        forecasts = [forecast(question, finding.elapsed_s, settings) for _, question in finding.questions]
+        if all(number is not None for number, _ in forecasts):
+            needed, eta_s = max(forecasts, key=lambda pair: pair[0] or 0)
+    return Verdict(finding.kind, _reason(finding, n, needed, settings), n, needed, eta_s, metric, since)
 
 
 def forecast(question: Question, elapsed_s: float, settings: JudgeSettings) -> tuple[int | None, float | None]:
@@ -61,23 +67,33 @@ def forecast(question: Question, elapsed_s: float, settings: JudgeSettings) -> t
     return needed, None if total_s is None else max(0.0, total_s - elapsed_s)
 
 
+def _shown(kind: VerdictKind, question: Question) -> Table:
+    """Harm may be said by the severe process before the warm-up ends, when only the other total has counts."""
+    early = kind in (VerdictKind.HARM, VerdictKind.WATCH) and not question.total.canary_n
+    return question.seen_total if early else question.total
+
+
 def _reason(finding: Finding, n: int, needed: int | None, settings: JudgeSettings) -> str:
-    question, total = finding.question, finding.question.total
-    what = "slow requests" if finding.metric is Metric.LATENCY else "errors"
-    every = "errors or slow requests" if finding.metric is None else what
-    # Harm may be said by the severe process before the warm-up ends, when only the other total has counts.
-    shown = total if total.canary_n else question.seen_total
     match finding.kind:
         case VerdictKind.HARM:
-            return f"more {every} than stable: {_rates(shown)} in {_requests(shown.canary_n)}"
+            return f"more than stable in {_requests(n)}: {_comparison(finding)}"
         case VerdictKind.WATCH:
-            return f"perhaps more {every} than stable: {_rates(shown)} in {_requests(shown.canary_n)}; not yet sure"
+            return f"perhaps more than stable, not yet sure, in {_requests(n)}: {_comparison(finding)}"
         case VerdictKind.BETTER:
-            return f"fewer {every} than stable: {_rates(total)} in {_requests(n)}"
+            return f"fewer than stable in {_requests(n)}: {_comparison(finding)}"
         case VerdictKind.NO_EVIDENCE_OF_HARM:
-            return f"no harm {_bound(question, settings)} in {_requests(n)} ({every})"
+            return f"no harm {_bounds(finding, settings)} in {_requests(n)}"
         case _:
             return _undecided(finding, n, needed, settings)
+
+
+def _comparison(finding: Finding) -> str:
+    parts = []
+    for metric, question in finding.questions:
+        table = _shown(finding.kind, question)
+        canary, stable = _percent(table.canary_bad, table.canary_n), _percent(table.stable_bad, table.stable_n)
+        parts.append(f"{WORDS[metric]} {canary} against {stable}")
+    return "; ".join(parts)
 
 
 def _undecided(finding: Finding, n: int, needed: int | None, settings: JudgeSettings) -> str:
@@ -93,14 +109,19 @@ def _undecided(finding: Finding, n: int, needed: int | None, settings: JudgeSett
     return f"{n:,} of about {needed:,} canary requests needed"
 
 
-def _bound(question: Question, settings: JudgeSettings) -> str:
-    if question.ruled_out.log_e >= question.below_floor.log_e:
-        return f">= {settings.interest_ratio:g}x"
-    return f">= +{settings.interest_points * 100:g} points"
-
-
-def _rates(table: Table) -> str:
-    return f"{_percent(table.canary_bad, table.canary_n)} against {_percent(table.stable_bad, table.stable_n)}"
+def _bounds(finding: Finding, settings: JudgeSettings) -> str:
+    """What was ruled out, for each metric by itself: ">= 2x (errors), >= +0.5 points (slow requests)"."""
+    twice: list[str] = []
+    points: list[str] = []
+    for metric, question in finding.questions:
+        relative = question.ruled_out.log_e >= math.log(settings.ruled_out_e)
+        (twice if relative else points).append(WORDS[metric])
+    parts = []
+    if twice:
+        parts.append(f">= {settings.interest_ratio:g}x ({' or '.join(twice)})")
+    if points:
+        parts.append(f">= +{settings.interest_points * 100:g} points ({' or '.join(points)})")
+    return ", ".join(parts)
 
 
 def _percent(bad: int, n: int) -> str:
