@@ -7,7 +7,7 @@ from typing import Final
 
 from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.metrics import VariantMetrics, window, with_shares
-from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.refs import EndpointRef, TargetRef
 from mlrelease_tui.domain.rollout import Phase
 from mlrelease_tui.domain.status import (
     DEFAULT_GUARD,
@@ -97,15 +97,15 @@ def fleet(state: State, now: datetime) -> tuple[EndpointStatus, ...]:
     )
 
 
-def action_on(state: State, ref: EndpointRef) -> ActionProgress | None:
-    """The action under way on this endpoint, None where there is none."""
+def action_on(state: State, ref: TargetRef) -> ActionProgress | None:
+    """The action under way on this target, None where there is none."""
     for action in state.actions.values():
         if action.stage is not Stage.ENDED and action.plan.target == ref:
             return action
     return None
 
 
-def last_action_on(state: State, ref: EndpointRef) -> ActionProgress | None:
+def last_action_on(state: State, ref: TargetRef) -> ActionProgress | None:
     """The newest action of this session on this endpoint, ended or not."""
     found = [action for action in state.actions.values() if action.plan.target == ref]
     return max(found, key=lambda action: action.started_at, default=None)

@@ -1,0 +1,126 @@
+"""What a plan is checked against. Each check refuses, or adds what it saw to the plan's checks."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+from mlrelease_tui.actions.situation import Situation
+from mlrelease_tui.connectors.api import AliasMovable, Artifact, VersionSource
+from mlrelease_tui.domain.expectation import percent
+from mlrelease_tui.domain.models import Readiness
+from mlrelease_tui.domain.plan import Check, CheckStatus, Refusal, Write
+from mlrelease_tui.domain.policy import READ_MAX_AGE
+from mlrelease_tui.domain.refs import VersionRef
+from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Verb
+from mlrelease_tui.domain.verdict import VerdictKind
+
+
+class No(Exception):
+    """A refusal on its way out of the planner."""
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.refusal = Refusal(code, reason, hint)
+
+
+def supported(endpoint: Endpoint, verb: Verb) -> None:
+    support = endpoint.support(verb)
+    if not support.available:
+        raise No("unsupported", f"{endpoint.ref.name} can't {verb}: {support.reason}")
+
+
+P = TypeVar("P")
+
+
+def capable(driver: object, protocol: type[P], verb: Verb) -> P:
+    if not isinstance(driver, protocol):
+        raise No("unsupported", f"this backend has no {verb}")
+    return driver
+
+
+def weight_in_range(weight_bp: int) -> None:
+    if not 0 <= weight_bp <= ALL_TRAFFIC_BP:
+        raise No("bad_weight", f"{percent(weight_bp)} is no weight", "give 0% to 100%")
+
+
+def freshness(situation: Situation, endpoint: Endpoint) -> Check:
+    age = situation.now - endpoint.observed_at
+    if age > READ_MAX_AGE:
+        reason = f"{endpoint.ref} was last read {age.total_seconds():.0f} s ago"
+        raise No("stale", reason, "a plan needs a fresh read: is its connection up?")
+    return Check("fresh", CheckStatus.PASS, f"read {max(age.total_seconds(), 0):.0f} s ago")
+
+
+def harm(situation: Situation, checks: list[Check]) -> bool:
+    """Whether going on with the canary is known to hurt: the judge says harm, or a guard is broken."""
+    status = situation.status
+    if status is None:
+        checks.append(Check("verdict", CheckStatus.UNKNOWN, "no metrics were read"))
+        return False
+    verdict = status.verdict
+    canary = status.endpoint.canary
+    broken = [reason.text for reason in status.reasons if canary and reason.variant == canary.name]
+    if verdict is not None and verdict.kind is VerdictKind.HARM:
+        checks.append(Check("verdict", CheckStatus.FAIL, verdict.reason))
+    elif verdict is None:
+        checks.append(Check("verdict", CheckStatus.UNKNOWN, "not judged yet"))
+    else:
+        checks.append(Check("verdict", CheckStatus.PASS, f"{verdict.kind.replace('_', ' ')}: {verdict.reason}"))
+    checks.extend(Check("guard", CheckStatus.FAIL, text) for text in broken)
+    return bool(broken) or (verdict is not None and verdict.kind is VerdictKind.HARM)
+
+
+def artifact(situation: Situation, version: str, checks: list[Check], *, strict: bool) -> Artifact:
+    """The version to deploy, checked against the registry.
+
+    `strict` (moving forward): what is not known blocks. Otherwise (moving to safety) it is only said.
+    """
+    record = situation.version
+    problem = ""
+    code = "version_unknown"
+    if record is None or record.ref.version != version:
+        if situation.registry is None and not situation.registry_problem:
+            checks.append(Check("version", CheckStatus.UNKNOWN, "no registry is bound to this endpoint"))
+            return Artifact(version)
+        problem = situation.registry_problem or f"the registry has no version {version}"
+    elif record.readiness is not Readiness.READY:
+        code = "not_ready"
+        problem = f"version {version} is {record.readiness}"
+        if record.readiness_message:
+            problem += f": {record.readiness_message}"
+    elif strict and record.lineage is not None:
+        code = "bad_metric"
+        broken = [key for key, value in record.lineage.metrics.items() if not _finite(value)]
+        problem = f"version {version} has metrics that are no numbers: {', '.join(sorted(broken))}" if broken else ""
+    if problem and strict:
+        raise No(code, problem, "`mlrelease versions MODEL` lists them with their readiness")
+    if problem:
+        checks.append(Check("version", CheckStatus.WARN, problem))
+    else:
+        checks.append(Check("version", CheckStatus.PASS, f"{version} is ready in the registry"))
+    uri = ""
+    if situation.model is not None and isinstance(situation.registry, VersionSource):
+        uri = situation.registry.artifact(VersionRef(situation.model.ref, version))
+    return Artifact(version, uri, record.digest if record is not None and record.ref.version == version else "")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def alias_follows(situation: Situation, version: str, checks: list[Check], warnings: list[str]) -> tuple[Write, ...]:
+    """The write that makes the endpoint's alias agree with what will run; none where it does, or can't be known."""
+    alias = situation.alias
+    if not alias:
+        return ()
+    if situation.model is None or not isinstance(situation.registry, AliasMovable):
+        why = situation.registry_problem or "its registry has no aliases to move"
+        checks.append(Check("alias", CheckStatus.UNKNOWN, f"alias {alias} stays as it is: {why}"))
+        warnings.append(f"alias {alias} is not part of this plan ({why}); move it later with `mlrelease alias`")
+        return ()
+    now = situation.model.aliases.get(alias, "")
+    if now == version:
+        checks.append(Check("alias", CheckStatus.PASS, f"alias {alias} already points at {version}"))
+        return ()
+    return situation.registry.move_alias(situation.model, alias, version)

@@ -1,0 +1,226 @@
+"""The operator's desk: wishes in, plans and outcomes out. Owns every action under way, so that no screen can cancel one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from mlrelease_tui.actions.executor import Executor, Pace
+from mlrelease_tui.actions.journal import Journal
+from mlrelease_tui.actions.planner import plan as make_plan
+from mlrelease_tui.actions.reading import Reader
+from mlrelease_tui.actions.reconcile import reconcile
+from mlrelease_tui.actions.situation import Situation
+from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, VersionSource
+from mlrelease_tui.domain.action import ActionProgress, OpenAction
+from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
+from mlrelease_tui.domain.models import Model, ModelVersion
+from mlrelease_tui.domain.plan import Level, Outcome, OutcomeKind, Plan, Refusal
+from mlrelease_tui.domain.policy import PLAN_LIFETIME, Access
+from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
+from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.status import known_good_of
+from mlrelease_tui.errors import NotDurable, NotFound, ReleaseError, TimedOut
+from mlrelease_tui.store.facts import AccessChanged, AuditObserved, OpenActionsObserved
+from mlrelease_tui.store.select import action_on, status_of
+from mlrelease_tui.store.store import Store
+
+REGISTRY_PATIENCE_S = 3.0
+"""How long, in seconds, a plan waits for the registry. A rollback does without it, a promote is refused."""
+
+
+class Desk:
+    """Prepares and carries out actions for one operator. `floors` maps an environment to the least level it asks for."""
+
+    def __init__(
+        self,
+        store: Store,
+        connectors: Mapping[str, Connector],
+        journal: Journal,
+        *,
+        floors: Mapping[str, Level] | None = None,
+        lifetime: timedelta = PLAN_LIFETIME,
+        pace: Pace | None = None,
+    ) -> None:
+        self._store = store
+        self._connectors = connectors
+        self._journal = journal
+        self._floors = dict(floors or {})
+        self._lifetime = lifetime
+        self._pace = pace or Pace()
+        self._reader = Reader(connectors, store.emit)
+        self._executor = Executor(self._reader, journal, store.emit, lambda: store.state.access, self._pace)
+        self._running: dict[TargetRef, asyncio.Task[Outcome | Refusal]] = {}
+
+    # --- writes armed or not ------------------------------------------------------------------------------------------
+
+    async def open(self) -> tuple[OpenAction, ...]:
+        """Make the audit ready and settle what a dead process left. Without a durable audit writes stay locked."""
+        try:
+            await asyncio.to_thread(self._journal.prepare)
+        except NotDurable as error:
+            self._store.emit(AccessChanged(Access(locked=str(error))))
+            return ()
+        return await self.reconcile()
+
+    async def arm(self, minutes: int) -> Refusal | None:
+        """Allow writes for a while. Refused where they are locked, or where arming can't be recorded."""
+        access = self._store.state.access
+        if access.locked:
+            return access.may_write(self._pace.now())
+        try:
+            await asyncio.to_thread(self._journal.session, "arm", f"writes armed for {minutes} min")
+        except NotDurable as error:
+            return Refusal(error.code, f"writes stay locked: {error.message}", error.hint)
+        until = self._pace.now() + timedelta(minutes=minutes)
+        self._store.emit(AccessChanged(replace(access, armed_until=until)))
+        return None
+
+    async def disarm(self) -> None:
+        """Read-only again, at once."""
+        self._store.emit(AccessChanged(replace(self._store.state.access, armed_until=None)))
+
+    # --- plans --------------------------------------------------------------------------------------------------------
+
+    async def prepare(self, intent: Intent) -> Plan | Refusal:
+        """Read what the intent needs, now, and plan from that alone."""
+        try:
+            situation = await self._situation(intent)
+        except NotFound as error:
+            return Refusal(error.code, error.message, error.hint or "`mlrelease status` lists what there is")
+        except ReleaseError as error:
+            return Refusal(error.code, f"{intent.target} can't be read now: {error.message}", error.hint)
+        return make_plan(intent, situation)
+
+    async def _situation(self, intent: Intent) -> Situation:
+        base = Situation(
+            now=self._pace.now(),
+            operator=self._journal.operator,
+            in_flight=self._in_flight(intent.target),
+            open_actions=self._store.state.open_actions,
+            lifetime=self._lifetime,
+        )
+        if isinstance(intent, MoveAlias):
+            return await self._with_registry(self._alone(base, intent), intent.model, intent.version, lineage=True)
+        endpoint = await self._reader.endpoint(intent.endpoint)
+        connector = self._connectors[intent.endpoint.connection]
+        driver = connector.driver(endpoint) if isinstance(connector, EndpointSource) else None
+        binding = self._store.state.bindings.get(endpoint.ref)
+        situation = replace(
+            base,
+            now=self._pace.now(),
+            endpoint=endpoint,
+            driver=driver,
+            status=status_of(self._store.state, endpoint.ref, self._pace.now()),
+            alias=endpoint.alias or (binding.alias if binding else ""),
+            environment=endpoint.environment,
+            floor=self._floors.get(endpoint.environment, Level.READ),
+        )
+        model = binding.model if binding else endpoint.model
+        if model is None:
+            return situation
+        version = _wanted_version(intent, endpoint)
+        return await self._with_registry(situation, model, version, lineage=isinstance(intent, PromoteVersion))
+
+    def _alone(self, base: Situation, intent: MoveAlias) -> Situation:
+        """An alias alone is felt where endpoints follow it: the strictest of their environments counts."""
+        bound = [
+            endpoint.environment
+            for endpoint in self._store.state.endpoints.values()
+            if endpoint.model == intent.model and endpoint.alias in {"", intent.alias}
+        ]
+        strictest = max(bound, key=lambda name: self._floors.get(name, Level.READ), default="")
+        return replace(base, environment=strictest, floor=self._floors.get(strictest, Level.READ))
+
+    async def _with_registry(self, situation: Situation, ref: ModelRef, version: str, *, lineage: bool) -> Situation:
+        registry = self._connectors.get(ref.connection)
+        if not isinstance(registry, VersionSource):
+            return replace(situation, registry_problem=f"no registry is called {ref.connection!r}")
+        try:
+            async with asyncio.timeout(REGISTRY_PATIENCE_S):
+                model, record = await asyncio.gather(self._reader.model(ref), _version(registry, ref, version))
+                if record is not None and lineage and isinstance(registry, LineageSource):
+                    record = replace(record, lineage=await registry.lineage(record))
+        except TimeoutError:
+            error: ReleaseError = TimedOut(f"{ref.connection} did not answer within {REGISTRY_PATIENCE_S:g} s")
+            return replace(situation, registry=registry, registry_problem=error.message)
+        except ReleaseError as failed:
+            return replace(situation, registry=registry, registry_problem=failed.message)
+        return _read(situation, registry, model, record)
+
+    # --- actions ------------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> tuple[ActionProgress, ...]:
+        """The actions under way."""
+        return tuple(found for target in self._running if (found := self._in_flight(target)) is not None)
+
+    async def submit(self, plan: Plan, *, why: str, typed: str = "") -> Outcome | Refusal:
+        """Carry a confirmed plan out. Cancelling the caller does not cancel the action: it ends by itself and is recorded."""
+        if plan.target in self._running:
+            return Refusal("busy", f"an action on {plan.target} is under way", "wait for its outcome")
+        task = asyncio.create_task(
+            self._executor.execute(plan, by=self._journal.operator, why=why, typed=typed), name=f"action {plan.target}"
+        )
+        self._running[plan.target] = task
+        task.add_done_callback(lambda _: self._running.pop(plan.target, None))
+        result = await asyncio.shield(task)
+        await self.refresh_audit()
+        if isinstance(result, Outcome) and result.kind is OutcomeKind.UNKNOWN:
+            await self.reconcile()
+        return result
+
+    async def settle(self, within_s: float) -> bool:
+        """Wait for the actions under way; False where some are still running after `within_s` seconds."""
+        if not self._running:
+            return True
+        _, pending = await asyncio.wait(tuple(self._running.values()), timeout=within_s)
+        return not pending
+
+    async def reconcile(self) -> tuple[OpenAction, ...]:
+        """Look again at every intent without an outcome."""
+        try:
+            still = await reconcile(self._journal, self._reader)
+        except NotDurable as error:
+            self._store.emit(AccessChanged(Access(locked=str(error))))
+            return ()
+        ours = {action.intent_id for action in self.busy}
+        still = tuple(action for action in still if action.intent_id not in ours)
+        self._store.emit(OpenActionsObserved(still))
+        await self.refresh_audit()
+        return still
+
+    async def refresh_audit(self) -> None:
+        """Show the newest audit entries. A log that can't be read shows none: it is no reason to stop looking at the fleet."""
+        entries = await asyncio.to_thread(self._journal.entries)
+        self._store.emit(AuditObserved(entries))
+
+    def _in_flight(self, target: TargetRef) -> ActionProgress | None:
+        return action_on(self._store.state, target)
+
+
+def _wanted_version(intent: EndpointIntent, endpoint: Endpoint) -> str:
+    match intent:
+        case PromoteVersion():
+            return intent.version or (endpoint.rollout.to_version if endpoint.rollout.in_flight else "")
+        case RollBack():
+            return intent.version or known_good_of(endpoint)
+        case ShadowVersion():
+            return intent.version
+        case _:
+            return ""
+
+
+async def _version(registry: VersionSource, ref: ModelRef, version: str) -> ModelVersion | None:
+    if not version:
+        return None
+    try:
+        return await registry.version(VersionRef(ref, version))
+    except NotFound:
+        return None
+
+
+def _read(situation: Situation, registry: object, model: Model, record: ModelVersion | None) -> Situation:
+    return replace(situation, registry=registry, model=model, version=record)

@@ -1,0 +1,304 @@
+"""Carrying a confirmed plan out: last look, durable intent, each step once, verify by reading, outcome.
+
+Nothing is sent before the intent is on disk. No write is sent twice: where an answer is lost, the truth is read, not guessed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from mlrelease_tui.actions.journal import Journal
+from mlrelease_tui.actions.reading import Reader
+from mlrelease_tui.connectors.api import Performer
+from mlrelease_tui.domain.action import ActionProgress, Stage
+from mlrelease_tui.domain.expectation import AliasExpectation, Expectation
+from mlrelease_tui.domain.plan import (
+    Level,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    Refusal,
+    StepResult,
+    StepStatus,
+    Write,
+)
+from mlrelease_tui.domain.policy import Access
+from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.rollout import Stamp
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import BackendError, Conflict, NotDurable, OutcomeUnknown, Rejected, ReleaseError
+from mlrelease_tui.store.facts import ActionProgressed, Fact
+
+_FIRST_WAIT_S: Final = 0.1
+_LONGEST_WAIT_S: Final = 4.0
+LOST_ANSWER_S: Final = 15.0
+"""How long the truth is read for after an answer was lost, in seconds, before the outcome is called unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Clocks: injected, so that tests do not wait."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class Executor:
+    """Runs plans. One instance serves many at once; whoever calls sees to one plan per target."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        journal: Journal,
+        emit: Callable[[Fact], None],
+        access: Callable[[], Access],
+        pace: Pace | None = None,
+    ) -> None:
+        self._reader = reader
+        self._journal = journal
+        self._emit = emit
+        self._access = access
+        self._pace = pace or Pace()
+
+    async def execute(self, plan: Plan, *, by: str, why: str, typed: str = "") -> Outcome | Refusal:
+        """Carry `plan` out. A Refusal means that nothing was sent and nothing has changed."""
+        refusal = self._may_run(plan, why=why, typed=typed) or await self._last_look(plan)
+        if refusal is not None:
+            await self._record_denied(plan, refusal, why)
+            return refusal
+        try:
+            intent_id = await asyncio.to_thread(self._journal.new_intent_id)
+            progress = ActionProgress(intent_id, plan, Stage.RECORDING, by, why, self._pace.now())
+            self._emit(ActionProgressed(progress))
+            await asyncio.to_thread(self._journal.intent, intent_id, plan, why=why, typed=typed)
+        except NotDurable as error:
+            return Refusal(error.code, f"nothing was sent: {error.message}", error.hint)
+        return await self._run(
+            _Run(plan, Stamp(intent_id, plan.verb, SafeText(by), SafeText(why), self._pace.now()), progress)
+        )
+
+    def _may_run(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
+        now = self._pace.now()
+        closed = self._access().may_write(now)
+        if closed is not None:
+            return closed
+        if plan.expired(now):
+            return Refusal("plan_expired", "the plan is too old to send", "make it anew: the target may have moved")
+        if plan.level >= Level.SECOND:
+            return Refusal(
+                "needs_approval", "this plan wants a second person's approval", "ask for `mlrelease approve`"
+            )
+        if plan.level >= Level.NAME:
+            if typed != plan.target.name:
+                return Refusal(
+                    "not_confirmed", f"type {plan.target.name} to confirm", "the name was not typed as shown"
+                )
+            if not why.strip():
+                return Refusal("no_reason", "this plan wants a reason", "say why, for those who read the audit")
+        return None
+
+    async def _last_look(self, plan: Plan) -> Refusal | None:
+        """Whether what the plan was made from still holds. Only the first write on each object is asked: later ones build
+        on it."""
+        seen: set[str] = set()
+        for step in plan.steps:
+            subject = _subject(step.assumes)
+            if subject in seen:
+                continue
+            seen.add(subject)
+            try:
+                moved = await self._reader.mismatches(step.assumes)
+            except ReleaseError as error:
+                return Refusal(error.code, f"{subject} can't be read now: {error.message}", error.hint)
+            if moved:
+                who = await self._who_wrote_last(plan)
+                return Refusal(
+                    "conflict", f"{subject} changed since the plan was made: {'; '.join(moved)}{who}", "plan again"
+                )
+        return None
+
+    async def _who_wrote_last(self, plan: Plan) -> str:
+        if not isinstance(plan.target, EndpointRef):
+            return ""
+        try:
+            stamp = (await self._reader.endpoint(plan.target)).stamp
+        except ReleaseError:
+            return ""
+        return f" (last written by {stamp.by}, {stamp.verb})" if stamp is not None else ""
+
+    async def _record_denied(self, plan: Plan, refusal: Refusal, why: str) -> None:
+        """A refused confirmation is worth a line; that the line can't be written changes nothing."""
+        with suppress(NotDurable):
+            await asyncio.to_thread(self._journal.denied, plan, refusal, why=why)
+
+    # --- the run ------------------------------------------------------------------------------------------------------
+
+    async def _run(self, run: _Run) -> Outcome:
+        started = self._pace.monotonic()
+        message, kind, by = "", OutcomeKind.APPLIED, ""
+        for index, step in enumerate(run.plan.steps):
+            result = await self._step(run, index, step)
+            run.results.append(result)
+            if result.status is not StepStatus.VERIFIED:
+                kind, message, by = await self._stopped(run, index, result)
+                break
+        outcome = Outcome(
+            intent_id=run.stamp.intent_id,
+            kind=kind,
+            plan_hash=run.plan.plan_hash,
+            steps=(*run.results, *_never_sent(run)),
+            message=message or f"done: {run.plan.summary}",
+            verified=tuple(
+                step.after
+                for step, result in zip(run.plan.steps, run.results, strict=False)
+                if result.status is StepStatus.VERIFIED
+            ),
+            by=by,
+            duration_s=self._pace.monotonic() - started,
+        )
+        try:
+            await asyncio.to_thread(self._journal.outcome, run.plan, outcome, why=str(run.stamp.why))
+        except NotDurable as error:
+            outcome = replace(outcome, message=f"{outcome.message}; the outcome could not be recorded: {error.message}")
+        self._progress(run, Stage.ENDED, outcome)
+        return outcome
+
+    async def _step(self, run: _Run, index: int, step: Write) -> StepResult:
+        run.step = index
+        self._progress(run, Stage.SENDING)
+        try:
+            await asyncio.to_thread(self._journal.sent, run.stamp.intent_id, run.plan, index)
+        except NotDurable as error:
+            return StepResult(index, StepStatus.REJECTED, SafeText(f"not sent: {error.message}"))
+        result = await self._perform(run, index, step)
+        if result.status is StepStatus.SENT:
+            self._progress(run, Stage.VERIFYING)
+            result = await self._verify(result, step.expects, step.settle_s)
+        elif result.status is StepStatus.UNKNOWN:
+            self._progress(run, Stage.VERIFYING)
+            result = await self._find_out(result, step)
+        # The outcome is still to be written, from the reserve; losing this line loses no truth.
+        with suppress(NotDurable):
+            await asyncio.to_thread(self._journal.step, run.stamp.intent_id, run.plan, result)
+        return result
+
+    async def _perform(self, run: _Run, index: int, step: Write) -> StepResult:
+        """Send it, once. Anything unforeseen counts as sent: a plugin's fault must not become a lie."""
+        try:
+            connector = self._reader.connector(step.connection)
+            if not isinstance(connector, Performer):
+                return StepResult(index, StepStatus.REJECTED, SafeText(f"{step.connection} can't carry out writes"))
+            receipt = await connector.perform(step, run.stamp)
+        except OutcomeUnknown as error:
+            return StepResult(index, StepStatus.UNKNOWN, SafeText(error.message))
+        except (Conflict, Rejected, BackendError) as error:
+            return StepResult(index, StepStatus.REJECTED, SafeText(str(error)))
+        except ReleaseError as error:
+            return StepResult(index, StepStatus.REJECTED, SafeText(str(error)))
+        except (Exception, SystemExit) as error:
+            return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
+        return StepResult(index, StepStatus.SENT, receipt.detail, receipt.revision)
+
+    async def _verify(self, result: StepResult, expects: Expectation, within_s: float) -> StepResult:
+        """Read until what the step brings about is seen, or `within_s` seconds passed: then "accepted, not observed"."""
+        left = await self._until(expects, within_s)
+        if not left:
+            return replace(result, status=StepStatus.VERIFIED)
+        return replace(
+            result,
+            status=StepStatus.UNKNOWN,
+            detail=SafeText(f"accepted, not observed: {'; '.join(left)}"),
+            observed=left,
+        )
+
+    async def _find_out(self, result: StepResult, step: Write) -> StepResult:
+        """The answer was lost: read what is so. A write that is still not seen after LOST_ANSWER_S did not happen if the
+        state before it is intact; anything else stays unknown."""
+        left = await self._until(step.expects, max(LOST_ANSWER_S, step.settle_s))
+        if not left:
+            detail = SafeText(f"the answer was lost ({result.detail}); a read shows it applied")
+            return replace(result, status=StepStatus.VERIFIED, detail=detail)
+        try:
+            changed = await self._reader.mismatches(step.assumes)
+        except ReleaseError:
+            changed = ("it can't be read",)
+        if not changed:
+            detail = SafeText(f"the answer was lost ({result.detail}); reads show that it was not applied")
+            return replace(result, status=StepStatus.REJECTED, detail=detail, observed=left)
+        return replace(result, observed=left)
+
+    async def _until(self, expects: Expectation, within_s: float) -> tuple[str, ...]:
+        """Read with growing pauses until `expects` holds; what is missing when time is up, empty when it held."""
+        deadline = self._pace.monotonic() + within_s
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                left = await self._reader.mismatches(expects)
+            except ReleaseError as error:
+                left = (f"it can't be read: {error.message}",)
+            if not left:
+                return ()
+            remaining = deadline - self._pace.monotonic()
+            if remaining <= 0:
+                return left
+            await self._pace.sleep(min(wait, remaining))
+            wait = min(wait * 2, _LONGEST_WAIT_S)
+
+    async def _stopped(self, run: _Run, index: int, result: StepResult) -> tuple[OutcomeKind, str, str]:
+        """How a run that did not reach its end is told: what is done, what is not, who else wrote."""
+        done = f"{index} of {len(run.plan.steps)} steps are done and stay: " if index else ""
+        done += "; ".join(step.after for step in run.plan.steps[:index])
+        rest = f"; {done}" if index else "; nothing was changed"
+        what = f"step {index + 1} ({run.plan.steps[index].call}): {result.detail}"
+        if result.status is StepStatus.REJECTED:
+            return OutcomeKind.REJECTED, what + rest, ""
+        other = await self._other_hand(run)
+        if other:
+            return OutcomeKind.REVERTED, f"{what}; {other} wrote after us", other
+        rest = f"; {done}" if index else ""
+        return OutcomeKind.UNKNOWN, f"{what}{rest}; `mlrelease status` reads again", ""
+
+    async def _other_hand(self, run: _Run) -> str:
+        """Who wrote to the endpoint after us, "" where nobody is known to have."""
+        if not isinstance(run.plan.target, EndpointRef):
+            return ""
+        try:
+            stamp = (await self._reader.endpoint(run.plan.target)).stamp
+        except ReleaseError:
+            return ""
+        ours = stamp is None or stamp.intent_id == run.stamp.intent_id
+        if ours or stamp is None or stamp.at is None or run.stamp.at is None or stamp.at < run.stamp.at:
+            return ""
+        return str(stamp.by)
+
+    def _progress(self, run: _Run, stage: Stage, outcome: Outcome | None = None) -> None:
+        run.progress = replace(run.progress, stage=stage, step=run.step, results=tuple(run.results), outcome=outcome)
+        self._emit(ActionProgressed(run.progress))
+
+
+class _Run:
+    """One plan on its way: what grows while it runs."""
+
+    def __init__(self, plan: Plan, stamp: Stamp, progress: ActionProgress) -> None:
+        self.plan = plan
+        self.stamp = stamp
+        self.progress = progress
+        self.results: list[StepResult] = []
+        self.step = 0
+
+
+def _never_sent(run: _Run) -> Sequence[StepResult]:
+    return [StepResult(index, StepStatus.NOT_SENT) for index in range(len(run.results), len(run.plan.steps))]
+
+
+def _subject(expectation: Expectation) -> str:
+    if isinstance(expectation, AliasExpectation):
+        return f"alias {expectation.alias} of {expectation.model}"
+    return expectation.endpoint.id
