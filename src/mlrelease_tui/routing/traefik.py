@@ -140,7 +140,7 @@ class TraefikRouter:
             if changed:
                 self._check_removals(plan, current)
                 await self._check_servers(plan, current)
-                await self._store.write(document.with_entry(wanted).text())
+                await self._write(document, wanted)
             await self._confirm(wanted)
             return Applied(wanted.plan, changed, self._monotonic() - started)
 
@@ -151,7 +151,7 @@ class TraefikRouter:
         """
         async with self._store.locked(self._lock_s):
             started = self._monotonic()
-            good = Document.parse(await self._store.read_last_good())
+            good = await self._last_good()
             entry = good.entry(route)
             if entry is None:
                 raise Rejected(f"there is no last good copy of route {route}", hint="nothing was changed")
@@ -165,7 +165,7 @@ class TraefikRouter:
                 raise Rejected(f"route {route} is as it was written", hint="apply a plan to change it")
             plan = replace(entry.plan, generation=entry.plan.generation + 1)
             wanted = replace(entry, plan=plan)
-            await self._store.write(document.with_entry(wanted).text())
+            await self._write(document, wanted)
             await self._confirm(wanted)
             return Applied(wanted.plan, True, self._monotonic() - started)
 
@@ -235,9 +235,19 @@ class TraefikRouter:
             raise self._with_way_back(failure) from None
         return entry
 
+    async def _write(self, document: Document, entry: RouteEntry) -> None:
+        good = document.last_good_after(await self._last_good(), entry)
+        await self._store.write(document.with_entry(entry).text(), good.text())
+
+    async def _last_good(self) -> Document:
+        try:
+            return Document.parse(await self._store.read_last_good())
+        except Drifted:
+            return Document()
+
     async def _last_good_generation(self, route: str) -> int:
         try:
-            entry = Document.parse(await self._store.read_last_good()).entry(route)
+            entry = (await self._last_good()).entry(route)
         except Drifted:
             return 0
         return entry.plan.generation if entry else 0

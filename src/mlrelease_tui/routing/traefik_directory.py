@@ -45,8 +45,11 @@ class DocumentStore(Protocol):
 
     async def read_last_good(self) -> str | None: ...
 
-    async def write(self, text: str) -> None:
-        """Raises `Rejected` when nothing changed, `Unconfirmed` when it may have. Keeps `text` as the last good one."""
+    async def write(self, text: str, last_good: str) -> None:
+        """Replaces the document, then the copy that is kept beside it to restore from.
+
+        Raises `Rejected` when nothing changed, `Unconfirmed` when it may have.
+        """
         ...
 
 
@@ -82,10 +85,10 @@ class RoutesDirectory:
     async def read_last_good(self) -> str | None:
         return await asyncio.to_thread(_read, self.last_good)
 
-    async def write(self, text: str) -> None:
-        await _to_the_end(lambda: self._write(text))
+    async def write(self, text: str, last_good: str) -> None:
+        await _to_the_end(lambda: self._write(text, last_good))
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, last_good: str) -> None:
         try:
             _replace(self.file, text)
         except OSError as failure:
@@ -94,7 +97,7 @@ class RoutesDirectory:
             ) from failure
         try:
             _sync_directory(self.path)
-            _replace(self.last_good, text)
+            _replace(self.last_good, last_good)
         except OSError as failure:
             raise Unconfirmed(
                 f"{self.file} was replaced, but the disk did not confirm it: {failure.strerror or failure}",

@@ -39,9 +39,11 @@ _SECTIONS = ("routers", "services", "middlewares", "serversTransports")
 class TraefikSettings:
     """How routes are built; times in seconds. Kept with each route, so that a change of settings is no foreign edit.
 
-    `longest_request_s` is a promise that the router enforces: it waits no longer for a version's answer.
+    `health_timeout_s` is generous, for one late answer of a busy server takes all its traffic away; a dead server
+    refuses at once anyway. `longest_request_s` is a promise that the router enforces: it waits no longer for an answer.
     `idle_connection_s` stays below the keep-alive time-out of model servers (gunicorn 2, uvicorn 5): a server that closes
-    a connection just as a POST goes out costs that POST. Retries skip POST, which is Traefik's default.
+    a connection just as a POST goes out costs that POST. A request is tried again only where no connection could be
+    made: what has reached a server is never sent twice, a POST as little as a GET (seen on 3.7.15).
     """
 
     entry_point: str = "traffic"
@@ -49,8 +51,8 @@ class TraefikSettings:
     longest_request_s: float = 60.0
     idle_connection_s: float = 1.0
     health_interval_s: float = 1.0
-    health_timeout_s: float = 1.0
-    retry_attempts: int = 2
+    health_timeout_s: float = 3.0
+    retry_attempts: int = 3
     mirror_max_body_bytes: int = 1_048_576
 
 
@@ -134,6 +136,28 @@ class Document:
             }
         )
 
+    def last_good_after(self, good: Document, entry: RouteEntry) -> Document:
+        """The copy to keep when `entry` has been written to this document; `good` is the copy kept so far.
+
+        Other routes stay as they were in `good`, so that a damage to one never becomes its last good state by a write to
+        another. Entries of nobody's route are taken from this document.
+        """
+        mine = entry.plan.route
+        trusted = dict.fromkeys(good.routes(), good)
+        for route in self.routes():
+            if route not in trusted and self._is_whole(route):
+                trusted[route] = self
+        ours = {*self.routes(), *good.routes(), mine}
+        kept = {
+            section: {n: v for n, v in self.sections.get(section, {}).items() if _route_of(n) not in ours}
+            for section in _SECTIONS
+        }
+        for route, source in trusted.items():
+            fragment = source._fragment(route)
+            for section in _SECTIONS:
+                kept[section] |= fragment[section]
+        return Document(kept).with_entry(entry)
+
     def text(self) -> str:
         # Traefik refuses empty sections ("cannot be a standalone element").
         http = {section: entries for section, entries in self.sections.items() if entries}
@@ -141,6 +165,12 @@ class Document:
         # Inside strings only can two braces meet: indent=1 puts a line break between structural ones.
         # DEL is the one ASCII character that JSON allows as it is and YAML does not.
         return text.replace("{{", "{\\u007b").replace("\x7f", "\\u007f")
+
+    def _is_whole(self, route: str) -> bool:
+        try:
+            return self.entry(route) is not None
+        except Drifted:
+            return False
 
     def _fragment(self, route: str) -> dict[str, dict[str, Any]]:
         return {
@@ -213,7 +243,11 @@ def _service(route: str, version: str) -> str:
 
 
 def _belongs(name: str, route: str) -> bool:
-    return name == route or name.startswith(f"{route}--")
+    return _route_of(name) == route
+
+
+def _route_of(name: str) -> str:
+    return name.partition("--")[0]
 
 
 def _routers(plan: TrafficPlan, settings: TraefikSettings) -> dict[str, Any]:

@@ -198,10 +198,12 @@ class TraefikProcess:
         for path in (self.data_dir, self.routes_directory):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
-        with contextlib.suppress(FileExistsError):
-            # Traefik's file provider wants its file at start-up; this one has no routes.
-            with (self.routes_directory / FILE_NAME).open("x", encoding="ascii") as file:
-                file.write("{}\n")
+        # Traefik's file provider wants its file at start-up; this one has no routes.
+        with (
+            contextlib.suppress(FileExistsError),
+            (self.routes_directory / FILE_NAME).open("x", encoding="ascii") as file,
+        ):
+            file.write("{}\n")
 
     async def _launch(self, binary: Path, addresses: TraefikAddresses) -> None:
         configuration = static_configuration(addresses, self.routes_directory, self.log_file, self._settings)
@@ -262,15 +264,10 @@ def _environment(home: Path) -> Mapping[str, str]:
     return {"PATH": os.defpath, "HOME": str(home), "TZ": "UTC"}
 
 
-def _free_ports(*wanted: int) -> list[int]:
+def _free_ports(traffic: int, api: int) -> tuple[int, int]:
     """Free ports of loopback, chosen by the kernel where 0 is wanted, different from one another."""
-    with contextlib.ExitStack() as held:
-        ports = []
-        for port in wanted:
-            if port:
-                ports.append(port)
-                continue
-            listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            listener.bind(("127.0.0.1", 0))
-            ports.append(int(listener.getsockname()[1]))
-        return ports
+    with socket.socket() as first, socket.socket() as second:
+        for listener, port in ((first, traffic), (second, api)):
+            if not port:
+                listener.bind(("127.0.0.1", 0))
+        return traffic or int(first.getsockname()[1]), api or int(second.getsockname()[1])

@@ -1,0 +1,80 @@
+"""A real Traefik with its driver, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tests.connectors.backends import Backend
+
+from mlrelease_tui.routing.api import Applied, RoutedVersion, TrafficPlan
+from mlrelease_tui.routing.traefik import TraefikRouter
+from mlrelease_tui.routing.traefik_api import TraefikApi
+from mlrelease_tui.routing.traefik_directory import RoutesDirectory
+from mlrelease_tui.routing.traefik_document import TraefikSettings
+from mlrelease_tui.routing.traefik_process import TraefikProcess
+
+QUICK = TraefikSettings(health_interval_s=0.25)
+
+
+@dataclass(frozen=True)
+class TraefikHost:
+    process: TraefikProcess
+    store: RoutesDirectory
+    api: TraefikApi
+    router: TraefikRouter
+
+    def url(self, route: str) -> str:
+        return self.process.addresses.endpoint_url(route)
+
+    def another_router(self, **options: Any) -> TraefikRouter:
+        """A second operator's driver on the same directory."""
+        return TraefikRouter(self.store, TraefikApi(self.process.addresses.api_url), **{"settings": QUICK, **options})
+
+    async def serve(self, plan: TrafficPlan) -> Applied:
+        """Applies a plan to whatever generation is there."""
+        found = await self.router.read(plan.route)
+        return await self.router.apply(plan, found.generation)
+
+
+@contextlib.asynccontextmanager
+async def traefik_host(data_dir: Path, *, settings: TraefikSettings = QUICK) -> AsyncIterator[TraefikHost]:
+    process = TraefikProcess(data_dir, settings=settings)
+    addresses = await process.start()
+    api = TraefikApi(addresses.api_url)
+    store = RoutesDirectory(process.routes_directory)
+    router = TraefikRouter(store, api, settings=settings)
+    try:
+        yield TraefikHost(process, store, api, router)
+    finally:
+        await router.aclose()
+        await process.kill()
+
+
+def split(
+    route: str, stable: Backend, canary: Backend, canary_bp: int, *, state: Mapping[str, Any] | None = None
+) -> TrafficPlan:
+    return TrafficPlan(
+        route,
+        "v1",
+        (
+            RoutedVersion("v1", stable.url, 10_000 - canary_bp),
+            RoutedVersion("v2", canary.url, canary_bp),
+        ),
+        state=state or {},
+    )
+
+
+def without_health_checks(plan: TrafficPlan) -> TrafficPlan:
+    return replace(plan, versions=tuple(replace(v, health_path="") for v in plan.versions))
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float = 5.0) -> None:
+    """Waits for a condition; fails the test when it does not come."""
+    async with asyncio.timeout(deadline_s):
+        while not await condition():
+            await asyncio.sleep(0.02)
