@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from tests.unit.judgement_simulator import LEVELS, Traffic, simulate
+from tests.unit.judgement_simulator import LEVELS, Traffic, simulate, steady
 
 from mlrelease_tui.domain.verdict import VerdictKind
 from mlrelease_tui.judgement.judge import observe, start, verdict
@@ -94,6 +94,7 @@ def share_of(outcomes: list[Outcome], kind: VerdictKind, within: float = math.in
 
 def same_on_both_sides(pool: ProcessPoolExecutor, args: argparse.Namespace) -> None:
     print(f"\nA/A, {args.hours:g} h, {args.runs} runs, share of runs that ever say it, %")
+    print("goals: harm 1 (long 1.5), watch 1.5 at calm and moderate, 6 at harsh, better 0.5")
     print(
         f"{'level':<10}{'rate/s':>8}{'share':>7}{'harm':>8}{'watch':>8}{'better':>8}{'no evidence: %':>16}{'median min':>12}"
     )
@@ -150,6 +151,47 @@ def harmed(pool: ProcessPoolExecutor, args: argparse.Namespace) -> None:
         )
 
 
+def evidence_over(
+    seed: int, traffic: Traffic, hours: float, thresholds: tuple[float, float] | None
+) -> tuple[float, float, float]:
+    """Largest log evidence on errors and on latency, and the minute at which either passed its threshold."""
+    state = start("r1")
+    errors = latency = -math.inf
+    for scrape in simulate(traffic, hours, seed):
+        state = observe(state, scrape)
+        errors, latency = max(errors, state.errors.log_e), max(latency, state.latency.log_e)
+        if thresholds and (errors >= thresholds[0] or latency >= thresholds[1]):
+            return errors, latency, scrape.at / 60.0
+    return errors, latency, math.inf
+
+
+def at_equal_false_alarm(pool: ProcessPoolExecutor, args: argparse.Namespace) -> None:
+    """Thresholds moved until equal variants at level harsh, all cells pooled, alarm in 0.5 % of days per metric."""
+    errors: list[float] = []
+    latency: list[float] = []
+    seeds = range(args.seed, args.seed + args.runs)
+    for rate, share in SHARES:
+        same = partial(
+            evidence_over,
+            traffic=Traffic(rate, share, LEVELS["harsh"]),
+            hours=args.hours,
+            thresholds=None,
+        )
+        for on_errors, on_latency, _ in pool.map(same, seeds, chunksize=4):
+            errors.append(on_errors)
+            latency.append(on_latency)
+    thresholds = quantile(errors, 0.995), quantile(latency, 0.995)
+    traffic = Traffic(50.0, 0.1, LEVELS["moderate"], error_harm=steady(0.005))
+    harm = partial(evidence_over, traffic=traffic, hours=6.0, thresholds=thresholds)
+    times = [at for _, _, at in pool.map(harm, seeds, chunksize=4)]
+    print(
+        f"\nAt 0.5 % false alarms per metric and day, level harsh ({len(errors)} days): e thresholds"
+        f" {math.exp(thresholds[0]):.0f} (errors), {math.exp(thresholds[1]):.0f} (latency)\n"
+        f"50/s +0.5: median {statistics.median(times):.0f} minutes (goal 22), p90 {quantile(times, 0.9):.0f}",
+        flush=True,
+    )
+
+
 def improved(pool: ProcessPoolExecutor, args: argparse.Namespace) -> None:
     print(f"\nErrors down by 70 % from 1 %, level moderate, {args.runs} runs, minutes until better is said")
     for rate in (5.0, 50.0, 500.0):
@@ -190,7 +232,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=910_000, help="first seed; each run takes the next")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--levels", nargs="*", default=list(LEVELS), choices=list(LEVELS))
-    parser.add_argument("--only", choices=("cost", "harm", "same"))
+    parser.add_argument("--only", choices=("cost", "harm", "same", "equal"))
     args = parser.parse_args()
     with ProcessPoolExecutor(args.jobs) as pool:
         if args.only in (None, "cost"):
@@ -200,6 +242,8 @@ def main() -> None:
             improved(pool, args)
         if args.only in (None, "same"):
             same_on_both_sides(pool, args)
+        if args.only in (None, "equal"):
+            at_equal_false_alarm(pool, args)
 
 
 if __name__ == "__main__":
