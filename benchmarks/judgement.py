@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from tests.unit.judgement_simulator import LEVELS, Traffic, simulate, steady
+from tests.unit.judgement_simulator import LEVELS, Traffic, simulate
 
 from mlrelease_tui.domain.verdict import VerdictKind
 from mlrelease_tui.judgement.judge import observe, start, verdict
@@ -181,7 +181,7 @@ def at_equal_false_alarm(pool: ProcessPoolExecutor, args: argparse.Namespace) ->
             errors.append(on_errors)
             latency.append(on_latency)
     thresholds = quantile(errors, 0.995), quantile(latency, 0.995)
-    traffic = Traffic(50.0, 0.1, LEVELS["moderate"], error_harm=steady(0.005))
+    traffic = Traffic(50.0, 0.1, LEVELS["moderate"], error_harm=Harm("", 50.0, 0.1, 0.005).at)
     harm = partial(evidence_over, traffic=traffic, hours=6.0, thresholds=thresholds)
     times = [at for _, _, at in pool.map(harm, seeds, chunksize=4)]
     print(
