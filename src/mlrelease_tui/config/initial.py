@@ -117,11 +117,11 @@ def write_initial(
     Text that would not load is refused before anything is written. An existing file is kept, `ConfigError`, unless `force`.
     """
     parse(text, path, env, known_keys=known_keys)
+    if not force and os.path.lexists(path):
+        raise ConfigError("exists already", hint="--force writes it anew", path=str(path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _put(path, text, force)
-    except FileExistsError:
-        raise ConfigError("exists already", hint="--force writes it anew", path=str(path)) from None
     except OSError as problem:
         raise ConfigError(f"cannot be written: {problem.strerror}", path=str(path)) from None
 

@@ -100,8 +100,8 @@ def _content(path: Path, uid: int) -> tuple[bytes, tuple[str, ...]]:
         ) from None
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", path=str(path)) from None
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise ConfigError("is not a regular file", path=str(path))
         if facts.st_uid not in {uid, 0}:
@@ -118,7 +118,9 @@ def _content(path: Path, uid: int) -> tuple[bytes, tuple[str, ...]]:
             )
         if facts.st_size > MAX_BYTES:
             raise ConfigError(f"is larger than {MAX_BYTES // 1024} KiB", path=str(path))
-        content = file.read(MAX_BYTES + 1)
+        content = os.read(handle, MAX_BYTES + 1)
+    finally:
+        os.close(handle)
     if len(content) > MAX_BYTES:
         raise ConfigError(f"is larger than {MAX_BYTES // 1024} KiB", path=str(path))
     return content, _folder_warnings(path)

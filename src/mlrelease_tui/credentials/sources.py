@@ -87,8 +87,8 @@ def read_private(path: Path, what: str, uid: int) -> bytes:
     except OSError as problem:
         why = "it is a symbolic link" if path.is_symlink() else problem.strerror
         raise CredentialError(f"{what} cannot be opened: {shown}: {why}") from None
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise CredentialError(f"{what} is not a regular file: {shown}")
         if facts.st_uid != uid:
@@ -97,7 +97,9 @@ def read_private(path: Path, what: str, uid: int) -> bytes:
             raise CredentialError(
                 f"{what} is open to others (mode {stat.S_IMODE(facts.st_mode):04o}): {shown}", hint=f"chmod 600 {shown}"
             )
-        content = file.read(MAX_FILE + 1)
+        content = os.read(handle, MAX_FILE + 1)
+    finally:
+        os.close(handle)
     if len(content) > MAX_FILE:
         raise CredentialError(f"{what} is larger than {MAX_FILE // 1024} KiB: {shown}")
     return content
