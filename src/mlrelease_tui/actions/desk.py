@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from mlrelease_tui.actions.executor import Executor, Pace
@@ -18,9 +18,9 @@ from mlrelease_tui.domain.action import ActionProgress, OpenAction
 from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
 from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Level, Outcome, OutcomeKind, Plan, Refusal
-from mlrelease_tui.domain.policy import PLAN_LIFETIME, Access
+from mlrelease_tui.domain.policy import PLAN_LIFETIME, Access, is_production
 from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
-from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.rollout import Endpoint, Verb
 from mlrelease_tui.domain.status import known_good_of
 from mlrelease_tui.errors import NotDurable, NotFound, ReleaseError, TimedOut
 from mlrelease_tui.store.facts import AccessChanged, AuditObserved, OpenActionsObserved
@@ -31,8 +31,16 @@ REGISTRY_PATIENCE_S = 3.0
 """How long, in seconds, a plan waits for the registry. A rollback does without it, a promote is refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What configuration says of environments: the least level that a verb asks for there, and whether users live there."""
+
+    floor: Callable[[str, Verb], Level] = lambda _environment, _verb: Level.READ
+    production: Callable[[str], bool] = is_production
+
+
 class Desk:
-    """Prepares and carries out actions for one operator. `floors` maps an environment to the least level it asks for."""
+    """Prepares and carries out actions for one operator."""
 
     def __init__(
         self,
@@ -40,14 +48,14 @@ class Desk:
         connectors: Mapping[str, Connector],
         journal: Journal,
         *,
-        floors: Mapping[str, Level] | None = None,
+        rules: Rules | None = None,
         lifetime: timedelta = PLAN_LIFETIME,
         pace: Pace | None = None,
     ) -> None:
         self._store = store
         self._connectors = connectors
         self._journal = journal
-        self._floors = dict(floors or {})
+        self._rules = rules or Rules()
         self._lifetime = lifetime
         self._pace = pace or Pace()
         self._reader = Reader(connectors, store.emit)
@@ -116,7 +124,8 @@ class Desk:
             status=status_of(self._store.state, endpoint.ref, self._pace.now()),
             alias=endpoint.alias or (binding.alias if binding else ""),
             environment=endpoint.environment,
-            floor=self._floors.get(endpoint.environment, Level.READ),
+            production=self._rules.production(endpoint.environment),
+            floor=self._rules.floor(endpoint.environment, intent.verb),
         )
         model = binding.model if binding else endpoint.model
         if model is None:
@@ -131,12 +140,17 @@ class Desk:
             for endpoint in self._store.state.endpoints.values()
             if endpoint.model == intent.model and endpoint.alias in {"", intent.alias}
         ]
-        strictest = max(bound, key=lambda name: self._floors.get(name, Level.READ), default="")
-        return replace(base, environment=strictest, floor=self._floors.get(strictest, Level.READ))
+        strictest = max(bound, key=self._rules.production, default="")
+        return replace(
+            base,
+            environment=strictest,
+            production=self._rules.production(strictest),
+            floor=max((self._rules.floor(name, intent.verb) for name in bound), default=Level.READ),
+        )
 
     async def _with_registry(self, situation: Situation, ref: ModelRef, version: str, *, lineage: bool) -> Situation:
         registry = self._connectors.get(ref.connection)
-        if not isinstance(registry, VersionSource):
+        if registry is None or not isinstance(registry, VersionSource):
             return replace(situation, registry_problem=f"no registry is called {ref.connection!r}")
         try:
             async with asyncio.timeout(REGISTRY_PATIENCE_S):

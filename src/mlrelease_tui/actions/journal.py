@@ -119,6 +119,10 @@ class Journal:
         }
         self._log.append("denied", body)
 
+    def session(self, event: str, detail: str) -> None:
+        """What the operator did to this session itself: writes armed, a demo started."""
+        self._log.append("session", {"action": {"verb": event, "summary": detail}})
+
     def entries(
         self, *, limit: int = 200, since: datetime | None = None, endpoint: str | None = None
     ) -> tuple[AuditEntry, ...]:

@@ -37,7 +37,12 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
     except (Refused, Unsupported) as error:
         return Refusal(error.code, error.message, error.hint)
     level = level_of(
-        intent.verb, direction, environment, full=drafted.full, harmful=drafted.harmful, floor=situation.floor
+        intent.verb,
+        direction,
+        production=situation.production,
+        full=drafted.full,
+        harmful=drafted.harmful,
+        floor=situation.floor,
     )
     return _finish(intent, situation, drafted, direction, level, environment, notes)
 

@@ -19,7 +19,8 @@ class Situation:
 
     `driver` is asked for verbs with `isinstance`; `registry` likewise, None where the endpoint has no registry or it could not
     be read (`registry_problem` then says why). `version` is the registry's record of the version that the intent would
-    make users get, None where it is not known. `environment` is where an alias alone would be felt. `floor` is the least level that configuration asks for.
+    make users get, None where it is not known. `environment` is where an alias alone would be felt. `floor` is the
+    least level that configuration asks for.
     """
 
     now: datetime
@@ -33,6 +34,7 @@ class Situation:
     version: ModelVersion | None = None
     alias: str = ""
     environment: str = ""
+    production: bool = False
     floor: Level = Level.READ
     in_flight: ActionProgress | None = None
     open_actions: tuple[OpenAction, ...] = ()

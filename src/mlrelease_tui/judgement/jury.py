@@ -1,0 +1,90 @@
+"""One judge for each rollout in flight, fed with the readings of the router as they come.
+
+The evidence belongs to a revision (from → to version of an endpoint): a change of weight, a hold or a look keeps it, a new
+canary starts it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from mlrelease_tui.domain.metrics import Coverage, VariantSample
+from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.rollout import Endpoint, Role
+from mlrelease_tui.domain.verdict import Verdict
+from mlrelease_tui.judgement.judge import Counts, Judge, Scrape, observe, restart, start, verdict
+
+SLOW_S = 0.25
+"""Above this many seconds an answer counts as slow, where no guard says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    judge: Judge
+    stable: VariantSample | None = None
+    canary: VariantSample | None = None
+
+
+class Jury:
+    """Remembers one case for each endpoint. `slow_s` gives an endpoint's latency objective in seconds."""
+
+    def __init__(self, slow_s: Callable[[EndpointRef], float] = lambda _: SLOW_S) -> None:
+        self._slow_s = slow_s
+        self._cases: dict[EndpointRef, _Case] = {}
+
+    def hear(self, endpoint: Endpoint, samples: Iterable[VariantSample]) -> Verdict | None:
+        """Take in one reading of `endpoint`'s variants; the verdict now, None where there is no canary to judge."""
+        stable, canary = endpoint.variant(Role.STABLE), endpoint.variant(Role.CANARY)
+        if stable is None or canary is None or not endpoint.rollout.in_flight:
+            self._cases.pop(endpoint.ref, None)
+            return None
+        revision = f"{stable.version}>{canary.version}"
+        case = self._cases.get(endpoint.ref, _Case(start(revision)))
+        judge = restart(case.judge, revision)
+        if judge is not case.judge:
+            case = _Case(judge)
+        by_variant = {sample.variant: sample for sample in samples}
+        now_stable, now_canary = by_variant.get(stable.name), by_variant.get(canary.name)
+        ticks = [sample.monotonic_s for sample in (now_stable, now_canary) if sample is not None]
+        if ticks:
+            slow_s = self._slow_s(endpoint.ref)
+            scrape = Scrape(
+                max(ticks), _counts(case.stable, now_stable, slow_s), _counts(case.canary, now_canary, slow_s)
+            )
+            case = replace(
+                case,
+                judge=observe(judge, scrape),
+                stable=_latest(case.stable, now_stable),
+                canary=_latest(case.canary, now_canary),
+            )
+        self._cases[endpoint.ref] = case
+        return verdict(case.judge)
+
+
+def _usable(sample: VariantSample | None) -> bool:
+    return sample is not None and sample.coverage is Coverage.OK and sample.requests is not None
+
+
+def _latest(before: VariantSample | None, now: VariantSample | None) -> VariantSample | None:
+    return now if _usable(now) else before
+
+
+def _counts(before: VariantSample | None, now: VariantSample | None, slow_s: float) -> Counts | None:
+    """What came in between two readings. After a reset the new counters are all that is known, so they are the delta."""
+    if now is None or not _usable(now) or before is None:
+        return None
+    requests, errors = _delta(before.requests, now.requests), _delta(before.errors, now.errors)
+    if requests is None:
+        return None
+    slow = None
+    if now.latency is not None:
+        since = now.latency.since(before.latency) if before.latency is not None else None
+        slow = round((since or now.latency).above(slow_s)) if since is not None or before.latency is not None else None
+    return Counts(requests, errors or 0, slow)
+
+
+def _delta(before: float | None, now: float | None) -> int | None:
+    if before is None or now is None:
+        return None
+    return round(now - before) if now >= before else round(now)

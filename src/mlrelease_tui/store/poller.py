@@ -1,0 +1,315 @@
+"""Asks the connectors, for ever: each connection on its own, none waiting for another.
+
+A read that fails costs its own rows their freshness and nothing else: pauses grow to a minute, with jitter, and the next read
+comes by itself. A connector that raises what it should not, or asks to exit, is reported as broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from mlrelease_tui.connectors.api import (
+    Connector,
+    EndpointSource,
+    EndpointWatch,
+    LineageSource,
+    MetricSource,
+    ModelPage,
+    VersionSource,
+    capabilities,
+)
+from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.metrics import VariantSample
+from mlrelease_tui.domain.models import Model
+from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
+from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.domain.verdict import Verdict
+from mlrelease_tui.errors import Forbidden, ReleaseError, TimedOut, Unauthenticated
+from mlrelease_tui.store.facts import (
+    ConnectionObserved,
+    EndpointsObserved,
+    LineageObserved,
+    ModelsObserved,
+    ReadFailed,
+    SamplesObserved,
+    VerdictReached,
+    VersionsObserved,
+)
+from mlrelease_tui.store.store import Store
+
+Judging = Callable[[Endpoint, Iterable[VariantSample]], Verdict | None]
+"""Takes a reading of an endpoint's variants and says what the judge says now; None where there is nothing to judge."""
+
+PROBE_S: Final = 30.0
+MODELS_S: Final = 5.0
+WATCHED_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 60.0
+DEADLINE_S: Final = 20.0
+MODEL_PAGES: Final = 50
+PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Seconds between reads: endpoints and metrics · models, for each page that a registry has · health."""
+
+    refresh_s: float = 2.0
+    models_s: float = MODELS_S
+    probe_s: float = PROBE_S
+
+
+class Poller:
+    """Keeps facts coming until it is stopped. `refresh` and the `want_…` calls return at once; answers come as facts."""
+
+    def __init__(
+        self,
+        store: Store,
+        connectors: Mapping[str, Connector],
+        *,
+        intervals: Intervals | None = None,
+        judging: Judging = lambda _endpoint, _samples: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._connectors = connectors
+        self._intervals = intervals or Intervals()
+        self._judging = judging
+        self._now = now
+        self._jitter = jitter
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake: dict[str, list[asyncio.Event]] = {}
+        self._wanted: set[object] = set()
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to read. Must be called on the event loop."""
+        for name, connector in self._connectors.items():
+            self._loop(name, "probe", self._intervals.probe_s, partial(self._probe, connector))
+            if isinstance(connector, EndpointSource):
+                watched = isinstance(connector, EndpointWatch)
+                every = WATCHED_S if watched else self._intervals.refresh_s
+                woken = self._loop(name, "endpoints", every, partial(self._endpoints, connector))
+                if isinstance(connector, EndpointWatch):
+                    self._spawn(self._watch(name, connector, woken))
+            if isinstance(connector, VersionSource):
+                self._loop(name, "models", self._intervals.models_s, partial(self._models, connector))
+            if isinstance(connector, MetricSource):
+                self._loop(name, "metrics", self._intervals.refresh_s, partial(self._samples, connector))
+
+    async def stop(self) -> None:
+        """End all reads and wait for them."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def once(self) -> None:
+        """Read everything one time, all at once; failures become facts. What a command needs."""
+        await self._all(lambda name, connector: self._guarded(name, "probe", self._probe(connector)))
+        await self._all(self._once_endpoints)
+        await self._all(self._once_models)
+        await self.once_metrics()
+
+    async def once_metrics(self) -> None:
+        """Read every metrics source one time."""
+        await self._all(self._once_metrics)
+
+    async def _all(self, read: Callable[[str, Connector], Awaitable[object]]) -> None:
+        await asyncio.gather(*(read(name, connector) for name, connector in self._connectors.items()))
+
+    async def _once_endpoints(self, name: str, connector: Connector) -> None:
+        if isinstance(connector, EndpointSource):
+            await self._guarded(name, "endpoints", self._endpoints(connector))
+
+    async def _once_models(self, name: str, connector: Connector) -> None:
+        if isinstance(connector, VersionSource):
+            await self._guarded(name, "models", self._models(connector))
+
+    async def _once_metrics(self, name: str, connector: Connector) -> None:
+        if isinstance(connector, MetricSource):
+            await self._guarded(name, "metrics", self._samples(connector))
+
+    # --- wishes -------------------------------------------------------------------------------------------------------
+
+    def refresh(self, connection: str | None = None) -> None:
+        """Read again now: one connection, or all."""
+        for name, events in self._wake.items():
+            if connection in {None, name}:
+                for event in events:
+                    event.set()
+
+    def want_versions(self, model: ModelRef) -> None:
+        """Read a model's newest versions."""
+        self._want(("versions", model), model.connection, self._versions(model, ""))
+
+    def want_more_versions(self, model: ModelRef) -> None:
+        """Read the next page of a model's versions, where there is one."""
+        known = self._store.state.versions.get(model)
+        if known is not None and known.next_token:
+            self._want(("versions", model), model.connection, self._versions(model, known.next_token))
+
+    def want_lineage(self, version: VersionRef) -> None:
+        """Read where a version comes from, unless it is known: lineage does not change."""
+        if version not in self._store.state.lineage:
+            self._want(("lineage", version), version.model.connection, self._lineage(version))
+
+    def _want(self, key: object, connection: str, read: Awaitable[None]) -> None:
+        """Single flight: a wish that is being read already is not read twice."""
+        if key in self._wanted:
+            if asyncio.iscoroutine(read):
+                read.close()
+            return
+        self._wanted.add(key)
+
+        async def fetch() -> None:
+            try:
+                await self._guarded(connection, "versions", read)
+            finally:
+                self._wanted.discard(key)
+
+        self._spawn(fetch())
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    async def _probe(self, connector: Connector) -> None:
+        health = await connector.probe()
+        known = health.capabilities or capabilities(connector)
+        self._store.emit(ConnectionObserved(replace(health, capabilities=known, observed_at=self._now())))
+
+    async def _endpoints(self, source: EndpointSource) -> None:
+        endpoints = await source.endpoints()
+        self._store.emit(EndpointsObserved(_name(source), endpoints, self._now()))
+
+    async def _models(self, source: VersionSource) -> None:
+        models: list[Model] = []
+        token = ""
+        for _ in range(MODEL_PAGES):
+            page: ModelPage = await source.models(limit=PAGE, page_token=token)
+            models.extend(page.models)
+            token = page.next_token
+            if not token:
+                break
+        self._store.emit(ModelsObserved(_name(source), tuple(models), self._now(), complete=not token))
+
+    async def _samples(self, source: MetricSource) -> None:
+        endpoints = tuple(self._store.state.endpoints.values())
+        samples = await source.samples(endpoints)
+        self._store.emit(SamplesObserved(_name(source), samples, self._now()))
+        by_endpoint: dict[EndpointRef, list[VariantSample]] = {}
+        for sample in samples:
+            by_endpoint.setdefault(sample.endpoint, []).append(sample)
+        for ref, found in by_endpoint.items():
+            endpoint = self._store.state.endpoints.get(ref)
+            if endpoint is not None and (verdict := self._judging(endpoint, found)) is not None:
+                self._store.emit(VerdictReached(ref, verdict))
+
+    async def _versions(self, model: ModelRef, token: str) -> None:
+        source: object = self._connectors.get(model.connection)
+        if isinstance(source, VersionSource):
+            page = await source.versions(model, limit=PAGE, page_token=token)
+            self._store.emit(VersionsObserved(model, page.versions, page.next_token, not token, self._now()))
+
+    async def _lineage(self, version: VersionRef) -> None:
+        source: object = self._connectors.get(version.model.connection)
+        if isinstance(source, VersionSource) and isinstance(source, LineageSource):
+            record = await source.version(version)
+            self._store.emit(LineageObserved(version, await source.lineage(record)))
+
+    async def _watch(self, name: str, source: EndpointWatch, woken: asyncio.Event) -> None:
+        """Wake the reader at every hint; a watch that ends or fails is begun anew."""
+        pause = 1.0
+        while True:
+            try:
+                async for _ in source.changed():
+                    pause = 1.0
+                    woken.set()
+            except ReleaseError as error:
+                self._failed(name, "watch", error)
+            except (Exception, SystemExit) as error:
+                self._broken(name, "watch", error)
+            await asyncio.sleep(pause * (0.5 + self._jitter()))
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    # --- beneath ------------------------------------------------------------------------------------------------------
+
+    def _loop(self, name: str, what: str, every_s: float, read: Callable[[], Awaitable[None]]) -> asyncio.Event:
+        """Read again and again; the returned event brings the next read forward."""
+        wake = asyncio.Event()
+        self._wake.setdefault(name, []).append(wake)
+
+        async def forever() -> None:
+            failures = 0
+            while True:
+                wake.clear()
+                failures = 0 if await self._guarded(name, what, read()) else failures + 1
+                pause = min(every_s * 2**failures, max(LONGEST_PAUSE_S, every_s)) if failures else every_s
+                # Jitter of a tenth, so that many connections do not fall into step.
+                pause *= 0.9 + 0.2 * self._jitter()
+                try:
+                    await asyncio.wait_for(wake.wait(), pause)
+                except TimeoutError:
+                    continue
+
+        self._spawn(forever())
+        return wake
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, name: str, what: str, read: Awaitable[None]) -> bool:
+        """Await one read within the deadline; False where it failed. Nothing that a connector raises gets past here."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await read
+        except TimeoutError:
+            self._failed(name, what, TimedOut(f"{name} did not answer within {DEADLINE_S:g} s"))
+        except ReleaseError as error:
+            self._failed(name, what, error)
+        except (Exception, SystemExit) as error:
+            self._broken(name, what, error)
+        else:
+            return True
+        return False
+
+    def _failed(self, name: str, what: str, error: ReleaseError) -> None:
+        state = LinkState.AUTH if isinstance(error, Unauthenticated | Forbidden) else LinkState.DOWN
+        self._say(name, state, error.code, error.message, error.hint)
+        if what != "probe":
+            self._store.emit(ReadFailed(name, what, error.code, error.message, self._now()))
+
+    def _broken(self, name: str, what: str, error: BaseException) -> None:
+        message = f"the connector failed: {type(error).__name__}: {error}"
+        self._say(
+            name, LinkState.BROKEN, "broken", message, "this is a fault of the connector; its author wants to know"
+        )
+        self._store.emit(ReadFailed(name, what, "broken", str(SafeText(message)), self._now()))
+
+    def _say(self, name: str, state: LinkState, code: str, message: str, hint: str) -> None:
+        known = self._store.state.connections.get(name)
+        connector = self._connectors[name]
+        base = known or ConnectionHealth(name, connector.kind, LinkState.UNKNOWN, capabilities=capabilities(connector))
+        health = replace(
+            base,
+            state=state,
+            error_code=code,
+            error=SafeText(message),
+            hint=SafeText(hint),
+            latency_s=None,
+            observed_at=self._now(),
+        )
+        self._store.emit(ConnectionObserved(health))
+
+
+def _name(connector: object) -> str:
+    return connector.name if isinstance(connector, Connector) else ""
