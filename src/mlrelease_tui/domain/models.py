@@ -39,7 +39,7 @@ class Lineage:
 
     run_id: SafeText
     run_name: SafeText = field(default_factory=SafeText)
-    params: Mapping[str, SafeText] = NO_TAGS
+    params: Mapping[str, SafeText] = field(default_factory=lambda: NO_TAGS)
     metrics: Mapping[str, float | SafeText] = field(default_factory=lambda: MappingProxyType({}))
     datasets: tuple[Dataset, ...] = ()
     signature_inputs: SafeText = field(default_factory=SafeText)
@@ -71,7 +71,7 @@ class Model:
     ref: ModelRef
     aliases: Mapping[str, str]
     description: SafeText = field(default_factory=SafeText)
-    tags: Mapping[str, SafeText] = NO_TAGS
+    tags: Mapping[str, SafeText] = field(default_factory=lambda: NO_TAGS)
     latest_version: str = ""
     version_count: int | None = None
     stamps: Mapping[str, AliasStamp] = field(default_factory=lambda: MappingProxyType({}))
@@ -90,7 +90,7 @@ class ModelVersion:
     digest: str = ""
     run_id: str = ""
     description: SafeText = field(default_factory=SafeText)
-    tags: Mapping[str, SafeText] = NO_TAGS
+    tags: Mapping[str, SafeText] = field(default_factory=lambda: NO_TAGS)
     aliases: tuple[str, ...] = ()
     created_at: datetime | None = None
     created_by: SafeText = field(default_factory=SafeText)
