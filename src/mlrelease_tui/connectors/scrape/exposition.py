@@ -1,0 +1,97 @@
+"""One scrape of a target, kept small: only the series that a preset reads, found again by their labels.
+
+Format: Prometheus text exposition 0.0.4, parsed by `prometheus-client`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mlrelease_tui.connectors.scrape.presets import Preset
+from mlrelease_tui.domain.metrics import Histogram
+from mlrelease_tui.errors import UnexpectedAnswer
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one set of labels counts: cumulative requests and errors (5xx), latency in seconds, requests in flight."""
+
+    requests: float | None = None
+    errors: float | None = None
+    latency: Histogram | None = None
+    in_flight: float | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self.requests is None and self.in_flight is None and self.latency is None
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """The samples of one target: name → (labels, value) pairs."""
+
+    samples: Mapping[str, tuple[tuple[Labels, float], ...]] = field(default_factory=dict)
+
+    def read(self, preset: Preset, wanted: Iterable[tuple[str, str]]) -> Reading:
+        """Sum what matches `wanted`. None stays None where no series matches: that is not zero."""
+        labels = tuple(wanted)
+        requests = errors = None
+        for found, value in self._matching(preset.requests, labels):
+            requests = (requests or 0.0) + value
+            failed = found.get(preset.code_label, "").startswith("5")
+            errors = (errors or 0.0) + (value if failed else 0.0)
+        in_flight = None
+        for _, value in self._matching(preset.in_flight, labels):
+            in_flight = (in_flight or 0.0) + value
+        return Reading(requests, errors, self._histogram(preset, labels), in_flight)
+
+    def _histogram(self, preset: Preset, labels: tuple[tuple[str, str], ...]) -> Histogram | None:
+        if not preset.duration:
+            return None
+        buckets: dict[float, float] = {}
+        for found, value in self._matching(f"{preset.duration}_bucket", labels):
+            bound = _number(found.get("le", ""))
+            if bound is not None:
+                buckets[bound] = buckets.get(bound, 0.0) + value
+        if math.inf not in buckets:
+            return None
+        bounds = sorted(bound for bound in buckets if not math.isinf(bound))
+        counts = (*(buckets[bound] for bound in bounds), buckets[math.inf])
+        return Histogram(tuple(bound * preset.unit_s for bound in bounds), counts)
+
+    def _matching(self, name: str, labels: tuple[tuple[str, str], ...]) -> Iterable[tuple[Labels, float]]:
+        for found, value in self.samples.get(name, ()):
+            if all(found.get(key) == text for key, text in labels):
+                yield found, value
+
+
+def parse(text: str, names: frozenset[str], target: str) -> Scrape:
+    """Keep the finite samples called one of `names`. UnexpectedAnswer where `text` is no exposition."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    kept: dict[str, list[tuple[Labels, float]]] = {}
+    families = 0
+    try:
+        for family in text_string_to_metric_families(text):
+            families += 1
+            for sample in family.samples:
+                if sample.name in names and math.isfinite(sample.value) and sample.value >= 0:
+                    kept.setdefault(sample.name, []).append((sample.labels, sample.value))
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise UnexpectedAnswer(
+            f"{target} did not answer in the Prometheus text format", hint="does the address end in /metrics?"
+        ) from error
+    if text.strip() and not families:
+        raise UnexpectedAnswer(f"{target} answered no metrics", hint="does the address end in /metrics?")
+    return Scrape({name: tuple(samples) for name, samples in kept.items()})
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
