@@ -241,7 +241,8 @@ async def test_a_canary_that_crashes_at_half_the_traffic_is_passed_over_then_rol
     back = await host.router.apply(plan.with_weights(v1=10_000, v2=0), plan.generation)
     after = await send_many(host.url("crash"), 200)
 
-    assert during.failed.total() < during.sent / 2
+    # Eight were in flight; some more met the dead address on each of their tries before a health check saw it.
+    assert during.failed.total() <= 40
     assert passed_over.by_name == {"stable": 200} and not passed_over.failed
     assert back.changed and after.by_name == {"stable": 200} and not after.failed
 
@@ -265,9 +266,9 @@ async def test_a_refused_connection_is_tried_again_elsewhere_even_without_health
     await host.serve(without_health_checks(split("refused", stable, canary, 5_000)))
     await canary.crash()
 
-    tally = await send_many(host.url("refused"), 200, clients=1)
+    tally = await send_many(host.url("refused"), 60, clients=1)
 
-    assert tally.by_name == {"stable": 200} and not tally.failed
+    assert tally.by_name == {"stable": 60} and not tally.failed
 
 
 async def test_a_body_beyond_the_limit_of_the_mirror_reaches_users_version_only(

@@ -323,7 +323,7 @@ async def test_a_writer_killed_at_any_moment_leaves_a_whole_document(tmp_path: P
     for _ in range(4):
         writer = await _python(WRITER, str(tmp_path))
         assert await _line(writer) == "writing"
-        seen = set()
+        seen: set[int] = set()
         async with asyncio.timeout(10):
             while len(seen) < 15:
                 # Traefik reads at any moment, too, and takes no lock.

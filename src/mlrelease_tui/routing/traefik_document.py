@@ -6,7 +6,7 @@ Traefik's file provider, which takes `.yml` but ignores `.json`. Entries of a ro
 
 ====================  ==================================================================================
 router `fraud`        path prefix `/endpoints/fraud/`; `fraud--header` beside it for a header rule
-service `fraud`       the weighted split; `fraud--mirror` around it for a shadow
+service `fraud`       the weighted split; `fraud--7--mirror` around it for a shadow
 service `fraud--7`    version 7, by URL; `fraud--7--shadow`: the same server, counted apart, for mirrored requests
 middlewares           `fraud--generation` (on every response), `fraud--strip`, `fraud--retry`
 middleware            `fraud--state`: attached to nothing; its header's value is the stored `RouteEntry` as JSON
@@ -189,7 +189,7 @@ def build_fragment(entry: RouteEntry) -> dict[str, dict[str, Any]]:
         "middlewares": {
             f"{route}--generation": _response_header(GENERATION_HEADER, str(plan.generation)),
             f"{route}--strip": {"stripPrefix": {"prefixes": [route_path(route)]}},
-            f"{route}--retry": {"retry": {"attempts": settings.retry_attempts, "initialInterval": "50ms"}},
+            f"{route}--retry": {"retry": {"attempts": settings.retry_attempts, "initialInterval": "10ms"}},
             f"{route}--state": _response_header(STATE_HEADER, _entry_text(entry)),
         },
         "serversTransports": {
@@ -209,7 +209,8 @@ def unlike_live(entry: RouteEntry, live: Mapping[str, Any]) -> str:
     plan, route = entry.plan, entry.plan.route
     running = live_generation(route, live)
     if running != plan.generation:
-        return f"the router runs generation {running if running is not None else 'nothing'} of route {route}"
+        runs = f"runs generation {running}" if running is not None else "knows nothing"
+        return f"the router {runs} of route {route}"
     wanted = build_fragment(entry)
     for section in ("routers", "services"):
         for name, shape in wanted[section].items():
@@ -242,6 +243,11 @@ def _service(route: str, version: str) -> str:
     return f"{route}--{version}"
 
 
+def _mirror(route: str, version: str) -> str:
+    # Three parts, as the shadow's name: with two, a version called "mirror" would take its place.
+    return f"{_service(route, version)}--mirror"
+
+
 def _belongs(name: str, route: str) -> bool:
     return _route_of(name) == route
 
@@ -257,7 +263,9 @@ def _routers(plan: TrafficPlan, settings: TraefikSettings) -> dict[str, Any]:
         "entryPoints": [settings.entry_point],
         "middlewares": [f"{route}--generation", f"{route}--strip", f"{route}--retry"],
     }
-    routers: dict[str, Any] = {route: {**shared, "rule": rule, "service": f"{route}--mirror" if plan.mirror else route}}
+    routers: dict[str, Any] = {
+        route: {**shared, "rule": rule, "service": _mirror(route, plan.mirror.version) if plan.mirror else route}
+    }
     if plan.header_rule:
         chosen = plan.header_rule
         # Traefik ranks routers by the length of their rules, so the longer one wins without a priority of its own.
@@ -288,7 +296,7 @@ def _services(plan: TrafficPlan, settings: TraefikSettings) -> dict[str, Any]:
             raise Rejected(f"the mirror of route {route} names a version without an address")
         name = f"{_service(route, shadow.name)}--shadow"
         services[name] = _load_balancer(shadow, route, settings)
-        services[f"{route}--mirror"] = {
+        services[_mirror(route, shadow.name)] = {
             "mirroring": {
                 "service": route,
                 "maxBodySize": settings.mirror_max_body_bytes,
