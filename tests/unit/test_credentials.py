@@ -86,14 +86,14 @@ def wallet(
 
 
 def printing(text: str) -> str:
-    """A command (as TOML) that prints `text`, which comes to it in a way that the configuration does not see."""
-    encoded = base64.b64encode(text.encode()).decode()
-    program = f"import base64,sys; sys.stdout.buffer.write(base64.b64decode('{encoded}'))"
-    return shell_free(program)
+    """A command (as TOML) that prints `text`."""
+    return python(f"import sys; sys.stdout.buffer.write({text.encode()!r})")
 
 
-def shell_free(program: str) -> str:
-    return "{ command = [" + ", ".join(json.dumps(part) for part in (sys.executable, "-c", program)) + "] }"
+def python(program: str) -> str:
+    """A command (as TOML) that runs a Python program, which the configuration does not see."""
+    hidden = f"import base64; exec(base64.b64decode('{base64.b64encode(program.encode()).decode()}'))"
+    return "{ command = [" + ", ".join(json.dumps(part) for part in (sys.executable, "-c", hidden)) + "] }"
 
 
 def taken(found: Credential | None) -> tuple[str, str, str, str]:
@@ -293,8 +293,16 @@ def test_a_command_has_no_shell_no_stdin_no_terminal_and_its_own_session() -> No
         "print(json.dumps({'token': 't', 'user': json.dumps([sys.stdin.read(), os.getsid(0) == os.getpid(), os.getcwd(),"
         "os.path.exists('/dev/tty') and os.access('/dev/tty', os.R_OK) and _tty()])}))"
     )
-    opens = "import os\ndef _tty():\n try:\n  os.close(os.open('/dev/tty', os.O_RDWR)); return True\n except OSError:\n  return False\n"
-    found = wallet(configured(shell_free(opens + program))).credential("registry")
+    opens = """
+import os
+def _tty():
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
+"""
+    found = wallet(configured(python(opens + program))).credential("registry")
     assert json.loads(taken(found)[1]) == ["", True, "/", False]
     literal = wallet(configured('{ command = ["echo", "$HOME;id", "`id`"] }')).credential("registry")
     assert taken(literal)[2] == "$HOME;id `id`"
@@ -302,7 +310,7 @@ def test_a_command_has_no_shell_no_stdin_no_terminal_and_its_own_session() -> No
 
 def test_a_command_gets_no_secret_of_ours_but_what_it_is_given() -> None:
     program = "import json,os; print(json.dumps({'token': 't', 'user': json.dumps(dict(os.environ))}))"
-    secret = shell_free(program)[:-1] + ', pass_env = ["VAULT_TOKEN"] }'
+    secret = python(program)[:-1] + ', pass_env = ["VAULT_TOKEN"] }'
     other = '[connections.other]\nkind = "oci"\nurl = "https://o"\ncredential = { env = "PLAIN_LOOKING" }'
     env = {
         "HOME": "/h",
@@ -327,7 +335,7 @@ def test_a_command_that_fails_is_quoted_without_its_secrets() -> None:
         " 'token hunter2 is no good, https://u:pw@vault/v1?token=q ' + 'ghp_0123456789abcdef');"
         "sys.exit(1)"
     )
-    work = wallet(configured(shell_free(program)))
+    work = wallet(configured(python(program)))
     problem = failure(lambda: work.credential("registry"))
     assert "the credential command of registry failed with exit code 1" in problem.message
     assert "vault: cannot renew ***" in problem.message
@@ -338,7 +346,7 @@ def test_a_command_that_fails_is_quoted_without_its_secrets() -> None:
 def test_a_token_that_stands_on_stderr_alone_is_hidden_by_its_shape() -> None:
     # Nothing of it was seen before: only its shape gives it away.
     program = f"import sys; sys.stderr.write('refused: {CANARY}'); sys.exit(1)"
-    problem = failure(lambda: wallet(configured(shell_free(program))).credential("registry"))
+    problem = failure(lambda: wallet(configured(python(program))).credential("registry"))
     assert problem.message.endswith("failed with exit code 1: refused: ***")
 
 
@@ -372,7 +380,7 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
         "sys.stderr.write('Password:'); sys.stderr.flush(); time.sleep(600)"
     )
     started = time.monotonic()
-    problem = failure(lambda: wallet(configured(shell_free(program)), run=briefly).credential("registry"))
+    problem = failure(lambda: wallet(configured(python(program)), run=briefly).credential("registry"))
     assert time.monotonic() - started < 3
     assert "did not end within 10 s and was killed: Password:" in problem.message
     assert "no terminal" in problem.hint
@@ -387,27 +395,27 @@ def test_what_a_command_leaves_running_holds_nobody(tmp_path: Path) -> None:
         f"open({str(pid)!r}, 'w').write(str(child.pid)); print('t', flush=True)"
     )
     started = time.monotonic()
-    assert taken(wallet(configured(shell_free(program))).credential("registry"))[2] == "t"
+    assert taken(wallet(configured(python(program))).credential("registry"))[2] == "t"
     assert time.monotonic() - started < 5
     assert wait_until(lambda: gone(int(pid.read_text())))
 
 
 def test_a_command_that_floods_is_killed() -> None:
     program = "import sys\nwhile True: sys.stdout.write('x' * 4096)"
-    problem = failure(lambda: wallet(configured(shell_free(program))).credential("registry"))
+    problem = failure(lambda: wallet(configured(python(program))).credential("registry"))
     assert "wrote more than 64 KiB and was killed" in problem.message
 
 
 def test_a_command_that_floods_stderr_keeps_its_end_only() -> None:
     program = "import sys; sys.stderr.write('x ' * 500_000 + 'the end'); sys.exit(3)"
-    problem = failure(lambda: wallet(configured(shell_free(program))).credential("registry"))
+    problem = failure(lambda: wallet(configured(python(program))).credential("registry"))
     assert problem.message.endswith("the end")
     assert len(problem.message) < 500
 
 
 def test_a_command_ended_by_a_signal_says_so() -> None:
     program = "import os,signal; os.kill(os.getpid(), signal.SIGSEGV)"
-    problem = failure(lambda: wallet(configured(shell_free(program))).credential("registry"))
+    problem = failure(lambda: wallet(configured(python(program))).credential("registry"))
     assert f"ended by signal {signal.SIGSEGV.value}" in problem.message
 
 
@@ -679,7 +687,12 @@ def everything_printed(problem: BaseException, log: io.StringIO) -> str:
     """What a crash handler that shows locals, and a log with the traceback, would write."""
     out = io.StringIO()
     frames = Traceback.from_exception(
-        type(problem), problem, problem.__traceback__, show_locals=True, locals_max_string=None, locals_max_length=None
+        type(problem),
+        problem,
+        problem.__traceback__,
+        show_locals=True,
+        locals_max_string=100_000,
+        locals_max_length=100,
     )
     Console(file=out, width=500).print(frames)
     logger = logging.Logger("canary", logging.DEBUG)
@@ -689,23 +702,22 @@ def everything_printed(problem: BaseException, log: io.StringIO) -> str:
 
 
 def canary_sources(tmp_path: Path) -> dict[str, tuple[str, dict[str, str]]]:
-    token = base64.b64encode(CANARY.encode()).decode()
-    say = f"import base64,sys; t = base64.b64decode('{token}').decode(); "
+    say = f"import sys; t = {CANARY!r}; "
     bad_file = private(tmp_path / "bad", f'{{"token": "{CANARY}", "expires_at": "never"}}')
     open_file = private(tmp_path / "open", CANARY, 0o644)
     return {
-        "exit 1": (shell_free(say + "print(t); sys.stderr.write(t); sys.exit(1)"), {}),
-        "stderr alone": (shell_free(say + "sys.stderr.write(t); sys.exit(1)"), {}),
-        "flood": (shell_free(say + "print(t * 9999)"), {}),
-        "hang": (shell_free(say + "print(t, flush=True); import time; time.sleep(99)"), {}),
-        "expired": (shell_free(say + 'print(\'{"token": "\' + t + \'", "expires_at": "2001-01-01"}\')'), {}),
-        "control": (shell_free(say + "print(t + chr(27))"), {}),
+        "exit 1": (python(say + "print(t); sys.stderr.write(t); sys.exit(1)"), {}),
+        "stderr alone": (python(say + "sys.stderr.write(t); sys.exit(1)"), {}),
+        "flood": (python(say + "print(t * 9999)"), {}),
+        "hang": (python(say + "print(t, flush=True); import time; time.sleep(99)"), {}),
+        "expired": (python(say + 'print(\'{"token": "\' + t + \'", "expires_at": "2001-01-01"}\')'), {}),
+        "control": (python(say + "print(t + chr(27))"), {}),
         "bad file": (f'{{ file = "{bad_file}" }}', {}),
         "open file": (f'{{ file = "{open_file}" }}', {}),
         "basic without user": ('{ env = "TOK", scheme = "basic" }', {"TOK": CANARY}),
         "control in a variable": ('{ env = "TOK" }', {"TOK": CANARY + "\x01"}),
         "known from a variable": (
-            shell_free(say + "sys.stderr.write('no: ' + t[:12] + t[12:]); sys.exit(1)"),
+            python(say + "sys.stderr.write('no: ' + t[:12] + t[12:]); sys.exit(1)"),
             {"SOME_TOKEN": CANARY},
         ),
     }

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 _TIME_ERROR: Final = 5
+_SYNCHRONIZED_FOR_NS: Final = 10_000_000_000
 _TIMEX_BYTES: Final = 512  # struct timex is 208 bytes on 64-bit Linux; room to spare on any other
 
 
@@ -30,6 +31,8 @@ class SystemClock:
     def __init__(self) -> None:
         self._libc: Any = None
         self._timex: Any = None
+        self._asked_ns = 0
+        self._synchronized: bool | None = None
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -38,6 +41,13 @@ class SystemClock:
         return time.monotonic_ns()
 
     def synchronized(self) -> bool | None:
+        now = time.monotonic_ns()
+        if self._libc is None or now - self._asked_ns > _SYNCHRONIZED_FOR_NS:
+            self._asked_ns = now
+            self._synchronized = self._ask_kernel()
+        return self._synchronized
+
+    def _ask_kernel(self) -> bool | None:
         if self._libc is None:
             import ctypes
 
@@ -53,4 +63,5 @@ class SystemClock:
 
 def rfc3339(at: datetime) -> str:
     """`at` in UTC with microseconds: 2026-03-01T09:30:00.000000Z."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -52,6 +52,19 @@ def text(value: object, _base: Path = Path()) -> str:
     return value
 
 
+def argument(value: object, _base: Path = Path()) -> str:
+    """An argument of a program: any text but NUL."""
+    if not isinstance(value, str):
+        raise BadValue(f"wants a string, not {kind_of(value)}")
+    if "\0" in value:
+        raise BadValue("wants a string without NUL")
+    return value
+
+
+def arguments(value: object, base: Path = Path()) -> tuple[str, ...]:
+    return _array(value, base, argument)
+
+
 def boolean(value: object, _base: Path = Path()) -> bool:
     if not isinstance(value, bool):
         raise BadValue(f"wants true or false, not {kind_of(value)}")

@@ -143,8 +143,8 @@ class Sections:
         keyring = self.keyring(at, given["keyring"], str(connection[-1])) if kind == "keyring" else ("", "")
         if kind in {"prompt", "none"} and self.value(at, given, kind, schema.boolean) is not True:
             raise self.wrong((*at, kind), "wants true")
-        command = cast(tuple[str, ...], self.value(at, given, "command", schema.texts) or ())
-        if kind == "command" and not command:
+        command = cast(tuple[str, ...], self.value(at, given, "command", schema.arguments) or ())
+        if kind == "command" and not (command and command[0]):
             raise self.wrong((*at, kind), 'wants a program and its arguments, such as ["pass", "show", "mlflow"]')
         if command and "/" in command[0] and not command[0].startswith(("/", "~/")):
             raise self.wrong((*at, kind), "wants a program by name or by absolute path, not by a relative one")

@@ -14,7 +14,7 @@ from mlrelease_tui.credentials import keyring_source, mlflow_client
 from mlrelease_tui.credentials.answer import Answer
 from mlrelease_tui.credentials.command import Runner
 from mlrelease_tui.credentials.sources import from_command, from_env, from_file, variables_of
-from mlrelease_tui.domain.secret import Credential, Scheme, Secret
+from mlrelease_tui.domain.secret import Credential, HiddenMapping, Scheme, Secret
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import CredentialError
 
@@ -68,7 +68,7 @@ class Wallet:
         uid: int | None = None,
     ) -> None:
         self._config = config
-        self._env = env
+        self._env = HiddenMapping(env)
         self._prompt = prompt
         self._run = run
         self._clock = clock
@@ -158,6 +158,7 @@ def resolve(
     uid: int | None = None,
 ) -> Credential | None:
     """Ask a connection's source once. None where it is anonymous; `CredentialError` where its source fails."""
+    env = HiddenMapping(env)
     owner = os.getuid() if uid is None else uid
     try:
         return _resolved(connection, config, env, prompt, run, clock(), keyring, owner)

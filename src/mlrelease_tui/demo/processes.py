@@ -7,6 +7,7 @@ and it fires when the *thread* that forked ends, which a worker thread of the pa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -85,10 +86,8 @@ def stop_child(process: subprocess.Popen[bytes], *, grace_s: float) -> int:
     """
     if process.poll() is None:
         _signal_group(process.pid, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            pass
     _signal_group(process.pid, signal.SIGKILL)
     code = process.wait()
     if process.stdin is not None:

@@ -106,7 +106,8 @@ class RegistryServer:
         )
         if process.poll() is not None:
             raise Unreachable(
-                f"the MLflow server ended with exit code {process.returncode}", hint=f"see {self.log}:\n{tail(self.log)}"
+                f"the MLflow server ended with exit code {process.returncode}",
+                hint=f"see {self.log}:\n{tail(self.log)}",
             )
         if not ready:
             raise TimedOut(
@@ -148,7 +149,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m mlrelease_tui.demo.registry_server")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="an inherited listening socket")
-    parser.add_argument("--port", type=int, required=True, help="the port of that socket, for the list of allowed hosts")
+    parser.add_argument(
+        "--port", type=int, required=True, help="the port of that socket, for the list of allowed hosts"
+    )
     arguments = parser.parse_args(argv)
     die_with_parent()
     folder: Path = arguments.folder

@@ -198,7 +198,8 @@ def bodies_from(rows: Path) -> tuple[bytes, ...]:
     """One scoring request for each held-out row of a file that `train` wrote."""
     content = json.loads(rows.read_text(encoding="utf-8"))
     return tuple(
-        json.dumps({"dataframe_split": {"columns": content["columns"], "data": [row]}}).encode() for row in content["rows"]
+        json.dumps({"dataframe_split": {"columns": content["columns"], "data": [row]}}).encode()
+        for row in content["rows"]
     )
 
 

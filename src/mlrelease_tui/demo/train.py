@@ -279,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     zygote: Path | None = _parser().parse_args(given).zygote
     if zygote is None:
         return run(given)
-    from mlrelease_tui.demo.zygote import delegate
+    from mlrelease_tui.demo.standin import delegate
 
     return delegate(zygote, "mlrelease_tui.demo.train", given)
 

@@ -6,7 +6,7 @@ a forked model server starts in well under a second and shares those pages by co
 
 A forked process is a child of the zygote, not of whoever asked for it, while a supervisor wants a child: a pid that ends when the
 server ends and takes signals. So `python -m mlrelease_tui.demo.model_server --zygote SOCKET …` stays as a thin stand-in
-(`delegate`): it hands over its output, passes SIGTERM and SIGINT on, leaves with the server's exit code, and when it is killed the
+(`standin.delegate`): it hands over its output, passes SIGTERM and SIGINT on, leaves with the server's exit code, and when it is killed the
 server is killed. When the zygote ends, however it ends, every process that it forked ends.
 
 The zygote itself never starts a thread: forking a process with threads can copy a held lock.
@@ -19,19 +19,20 @@ import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
@@ -44,6 +45,7 @@ from mlrelease_tui.demo.processes import (
     tail,
     wait_until,
 )
+from mlrelease_tui.demo.standin import short_path
 from mlrelease_tui.errors import TimedOut, Unreachable
 
 FORKABLE = frozenset({"mlrelease_tui.demo.model_server", "mlrelease_tui.demo.train"})
@@ -51,7 +53,6 @@ FORKABLE = frozenset({"mlrelease_tui.demo.model_server", "mlrelease_tui.demo.tra
 
 PRELOADED = ("mlflow.pyfunc", "mlflow.sklearn", "mlflow.data", "sklearn.ensemble", "sklearn.pipeline", "uvicorn")
 
-_CONNECT_S = 5.0
 _GRACE_S = 6.0
 _MAX_REQUEST = 65_536
 
@@ -123,52 +124,6 @@ class Zygote:
         """End the zygote and, through it, every process that it forked; returns its exit code. May be called again."""
         process, self._process = self._process, None
         return stop_child(process, grace_s=grace_s) if process else None
-
-
-@contextlib.contextmanager
-def _short_path(path: Path) -> Iterator[str]:
-    """Yield a name for a socket that fits in `sockaddr_un` (108 bytes) however deep its folder lies.
-
-    Changes the working directory meanwhile: for processes with one thread.
-    """
-    before = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(path.parent)
-        yield path.name
-    finally:
-        os.fchdir(before)
-        os.close(before)
-
-
-def delegate(zygote: Path, module: str, argv: Sequence[str]) -> int:
-    """Have `module.run(argv)` run in a fork of the zygote at socket `zygote`, and stand in for it until it ends.
-
-    Returns its exit code, 128 + n if signal n killed it (as a shell does), 3 if the zygote cannot be reached or has gone.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_CONNECT_S)
-        try:
-            with _short_path(zygote) as name:
-                connection.connect(name)
-        except OSError as error:
-            print(f"{module}: no zygote answers at {zygote}: {error}", file=sys.stderr)  # noqa: T201
-            return 3
-        connection.settimeout(None)
-
-        def forward(number: int, _frame: FrameType | None) -> None:
-            with contextlib.suppress(OSError):
-                connection.send(bytes([number]))
-
-        # Installed before the request leaves: a signal in between must reach the fork or nobody.
-        signal.signal(signal.SIGTERM, forward)
-        signal.signal(signal.SIGINT, forward)
-        request = json.dumps({"module": module, "argv": list(argv)}).encode() + b"\n"
-        socket.send_fds(connection, [request], [1, 2])
-        answer = b""
-        with contextlib.suppress(OSError):
-            while chunk := connection.recv(64):
-                answer += chunk
-    return int(answer) if answer else 3
 
 
 class _Forks:
@@ -302,6 +257,41 @@ class _Forks:
         threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
+def warm_up() -> None:
+    """Save, load and ask a tiny model, because most of what a prediction needs is imported by the first one.
+
+    Leaves the objects of that behind for the forks to share. Raises `RuntimeError` if a thread is left running.
+    """
+    import mlflow.sklearn
+    import pandas as pd
+
+    from mlrelease_tui.demo.catalogue import CATALOGUE
+    from mlrelease_tui.demo.scoring import ModelApp
+    from mlrelease_tui.demo.train import build
+
+    frame = pd.DataFrame({"age_band": ["20-29", "30-39"] * 12, "value": [float(n) for n in range(24)]})
+    for spec in CATALOGUE:
+        version = spec.versions[1]
+        features = frame[["value"]] if spec.classifies else frame
+        estimator = build(version).fit(features, frame["value"] > 9)
+        with tempfile.TemporaryDirectory() as folder:
+            mlflow.sklearn.save_model(
+                estimator,
+                folder + "/model",
+                signature=mlflow.models.infer_signature(features, [1.0]),
+                pip_requirements=["mlflow"],
+                serialization_format="cloudpickle",
+            )
+            app = ModelApp(spec.name, "0", threads=1)
+            app.load_from(folder + "/model")
+        split = {"columns": list(features.columns), "data": features.head(1).to_numpy().tolist()}
+        code, answer = app.score(json.dumps({"dataframe_split": split}).encode())
+        if code != 200:
+            raise RuntimeError(f"the zygote's own prediction failed: {answer}")
+    if threading.active_count() > 1:
+        raise RuntimeError(f"the zygote has threads and cannot fork: {threading.enumerate()}")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Import, listen, fork until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m mlrelease_tui.demo.zygote")
@@ -309,12 +299,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     path: Path = parser.parse_args(argv).socket
     for module in (*PRELOADED, *sorted(FORKABLE)):
         importlib.import_module(module)
+    # MLflow warns of every pickled model; errors still reach the log.
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    warm_up()
     gc.collect()
     # Collections in the forks would otherwise write to every shared page that holds an object.
     gc.freeze()
     os.umask(0o077)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        with _short_path(path) as name:
+        with short_path(path) as name:
             # The name appears only when somebody listens there.
             listener.bind(f"{name}.new")
             listener.listen(64)

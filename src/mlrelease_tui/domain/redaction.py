@@ -94,9 +94,8 @@ def redact_known(text: str, secrets: Iterable[Secret]) -> str:
     for secret in secrets:
         value = secret.reveal()
         encoded = base64.b64encode(value.encode()).decode("ascii")
-        for form in sorted(
-            {value, quote(value, safe=""), quote(value), quote_plus(value), encoded, encoded.rstrip("=")}, key=len
-        ):
+        forms = {value, quote(value, safe=""), quote(value), quote_plus(value), encoded, encoded.rstrip("=")}
+        for form in sorted(forms, key=len, reverse=True):
             text = text.replace(form, HIDDEN)
     return text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NoReturn, SupportsIndex
@@ -43,12 +43,11 @@ class Secret(str):
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
-            return NotImplemented
+            return False
         return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
 
     def __ne__(self, other: object) -> bool:
-        result = self.__eq__(other)
-        return result if result is NotImplemented else not result
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(HIDDEN)
@@ -67,6 +66,28 @@ class Secret(str):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[str], tuple[str]]:
         return (str, (HIDDEN,))
+
+
+class HiddenMapping(Mapping[str, str]):
+    """A mapping (the environment, say) whose values no printer shows: not repr, not a traceback that shows locals."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self, content: Mapping[str, str]) -> None:
+        kept = dict(content)
+        self._open = lambda: kept
+
+    def __getitem__(self, key: str) -> str:
+        return self._open()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open())
+
+    def __len__(self) -> int:
+        return len(self._open())
+
+    def __repr__(self) -> str:
+        return f"{{{len(self)} {HIDDEN}}}"
 
 
 @dataclass(frozen=True, slots=True)

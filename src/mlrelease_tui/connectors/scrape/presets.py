@@ -35,7 +35,10 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         "traefik": Preset("traefik_service_requests_total", "code", "traefik_service_request_duration_seconds"),
         # This project's own model server (demo/scoring.py), and any server that counts as it does.
         "model_server": Preset(
-            "model_requests_total", "code", "model_request_duration_seconds", in_flight="model_requests_in_flight"
+            "model_server_requests_total",
+            "code",
+            "model_server_request_duration_seconds",
+            in_flight="model_server_requests_in_flight",
         ),
     }
 )
