@@ -205,12 +205,16 @@ class AuditLog:
             )
         try:
             self._refuse_if_dead()
-            with self._locked():
-                try:
-                    yield
-                except BaseException:
-                    self._drop_tail()
-                    raise
+            folder = self._opened()
+            folder.lock(self._lock_timeout_s)
+            try:
+                yield
+            except BaseException:
+                self._drop_tail()
+                raise
+            finally:
+                if self._folder is not None:
+                    folder.unlock()
         except SyncFailed as error:
             self._die(f"a sync failed: {error}")
             raise NotDurable(
@@ -226,16 +230,6 @@ class AuditLog:
             ) from error
         finally:
             self._mutex.release()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        folder = self._opened()
-        folder.lock(self._lock_timeout_s)
-        try:
-            yield
-        finally:
-            if self._folder is not None:
-                folder.unlock()
 
     def _opened(self) -> ChainFolder:
         if self._folder is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -34,4 +33,5 @@ class Uuid7:
         value = (self._last_ms & 0xFFFF_FFFF_FFFF) << 80
         value |= 7 << 76 | self._counter << 64
         value |= 2 << 62 | (noise & 0x3FFF_FFFF_FFFF_FFFF)
-        return str(uuid.UUID(int=value))
+        digits = f"{value:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
