@@ -1,0 +1,157 @@
+"""The composition root: the only place that builds concrete objects from configuration.
+
+Nothing here touches the network or imports an SDK; connectors do that when they are first asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+from mlrelease_tui import __version__
+from mlrelease_tui.actions.desk import Desk, Rules
+from mlrelease_tui.actions.journal import Journal
+from mlrelease_tui.audit.identity import this_identity
+from mlrelease_tui.audit.log import AuditLog
+from mlrelease_tui.config.model import Binding as ConfiguredBinding
+from mlrelease_tui.config.model import Config, ConnectionConfig
+from mlrelease_tui.connectors import plugins
+from mlrelease_tui.connectors.api import Connector, Credential, Settings
+from mlrelease_tui.credentials.command import run_command
+from mlrelease_tui.credentials.wallet import Prompt, Wallet
+from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.status import DEFAULT_GUARD, Binding, Guard
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import ConfigError
+from mlrelease_tui.judgement.jury import SLOW_S, Jury
+from mlrelease_tui.store import cache
+from mlrelease_tui.store.facts import BindingsConfigured, ConnectionObserved
+from mlrelease_tui.store.poller import Intervals, Poller
+from mlrelease_tui.store.store import Store
+
+CALL_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Everything that runs, wired. `operator` is who acts; `chain` names their audit on this host."""
+
+    config: Config
+    store: Store
+    connectors: Mapping[str, Connector]
+    poller: Poller
+    desk: Desk
+    journal: Journal
+    audit: AuditLog
+    wallet: Wallet
+    operator: str
+    host: str
+
+    @property
+    def cache_path(self) -> Path:
+        return self.config.state_dir / "last-known.json"
+
+    def remember(self) -> None:
+        """Keep the fleet for the next start. That it can't be kept is no error: the next start is only emptier."""
+        with suppress(OSError):
+            cache.save(self.cache_path, self.store.state, config=str(self.config.path), now=datetime.now(UTC))
+
+    async def close(self) -> None:
+        """Stop reading, let the actions under way end, close every connection."""
+        await self.poller.stop()
+        await self.desk.settle(5.0)
+        self.remember()
+        await asyncio.gather(*(connector.close() for connector in self.connectors.values()), return_exceptions=True)
+        self.audit.close()
+
+
+def build(
+    config: Config,
+    *,
+    environ: Mapping[str, str] | None = None,
+    prompt: Prompt | None = None,
+    restore: bool = True,
+) -> Program:
+    """Wire a program for `config`. `prompt` asks the person for a secret, None where nobody can be asked."""
+    env = dict(os.environ if environ is None else environ)
+    wallet = Wallet(config, env=env, prompt=prompt, run=run_command, clock=_utc_now)
+    state = cache.load(config.state_dir / "last-known.json", config=str(config.path)) if restore else None
+    store = Store(state)
+    connectors = _connect(config, wallet, env, store)
+    bindings = tuple(_binding(item) for item in config.bindings)
+    store.emit(BindingsConfigured(bindings))
+    identity = this_identity(tool_version=__version__, environ=env)
+    audit = AuditLog(config.audit_dir, identity=identity)
+    journal = Journal(audit)
+    jury = Jury(_slow_by_guard(bindings))
+    desk = Desk(
+        store,
+        connectors,
+        journal,
+        rules=Rules(config.floor, config.is_production),
+        lifetime=timedelta(seconds=config.policy.plan_expires_s),
+    )
+    poller = Poller(store, connectors, intervals=Intervals(refresh_s=config.ui.refresh_s), judging=jury.hear)
+    return Program(config, store, connectors, poller, desk, journal, audit, wallet, journal.operator, identity.host)
+
+
+def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Store) -> Mapping[str, Connector]:
+    """One connector for each configured connection. One that can't be built is a broken row, not the end."""
+    found: dict[str, Connector] = {}
+    for connection in config.connections.values():
+        try:
+            found[connection.name] = plugins.load(connection.kind)(_settings(connection, wallet, env))
+        except ConfigError as error:
+            health = ConnectionHealth(
+                connection.name,
+                connection.kind,
+                LinkState.BROKEN,
+                environment=connection.environment,
+                error_code=error.code,
+                error=SafeText(error.message),
+                hint=SafeText(error.hint),
+                observed_at=_utc_now(),
+            )
+            store.emit(ConnectionObserved(health))
+    return MappingProxyType(found)
+
+
+def _settings(connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, str]) -> Settings:
+    async def credential() -> Credential | None:
+        return await asyncio.to_thread(wallet.credential, connection.name)
+
+    timeout = connection.options.get("timeout_s")
+    return Settings(
+        name=connection.name,
+        kind=connection.kind,
+        options=connection.options,
+        environment=connection.environment,
+        timeout_s=float(timeout) if isinstance(timeout, int | float) else CALL_TIMEOUT_S,
+        credential=credential,
+        environ=MappingProxyType(dict(env)),
+    )
+
+
+def _binding(item: ConfiguredBinding) -> Binding:
+    guard = item.guard
+    if guard is None:
+        return Binding(item.endpoint, item.model, item.alias)
+    p99_s = None if guard.p99_ms is None else guard.p99_ms / 1000
+    return Binding(item.endpoint, item.model, item.alias, Guard(guard.error_ratio, p99_s))
+
+
+def _slow_by_guard(bindings: tuple[Binding, ...]) -> Callable[[EndpointRef], float]:
+    """What counts as slow for an endpoint: its p99 guard, where it has one."""
+    limits = {item.endpoint: (item.guard or DEFAULT_GUARD).p99_s or SLOW_S for item in bindings}
+    return lambda ref: limits.get(ref, SLOW_S)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,111 @@
+"""The last known fleet, kept for the first paint of the next start.
+
+A cache only: it may be lost, and everything that comes from it is shown as stale until its connection answers. Codec:
+msgspec, which checks the types, so that a damaged or foreign file is as good as none.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.models import Model
+from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.store.state import Freshness, State
+
+VERSION: Final = 1
+MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_MODELS: Final = 2_000
+"""Models kept: those of the fleet are wanted at once, the rest is read when its screen is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastKnown:
+    """What is kept, and of when. `config` is the configuration file it belongs to."""
+
+    version: int
+    config: str
+    saved_at: datetime
+    endpoints: tuple[Endpoint, ...]
+    models: tuple[Model, ...]
+    connections: tuple[ConnectionHealth, ...]
+
+
+def save(path: Path, state: State, *, config: str, now: datetime) -> None:
+    """Write the state's fleet to `path`, whole or not at all, readable by its owner only. OSError where it can't be."""
+    import msgspec
+
+    bound = {endpoint.model for endpoint in state.endpoints.values()}
+    models = sorted(state.models.values(), key=lambda model: (model.ref not in bound, model.ref))[:MAX_MODELS]
+    kept = LastKnown(
+        VERSION, config, now, tuple(state.endpoints.values()), tuple(models), tuple(state.connections.values())
+    )
+    content = msgspec.json.encode(kept, enc_hook=_encode)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path, *, config: str) -> State:
+    """The state of the last run with this configuration; an empty one where there is none that can be trusted."""
+    import msgspec
+
+    try:
+        with os.fdopen(_open(path), "rb") as file:
+            kept = msgspec.json.decode(file.read(MAX_BYTES), type=LastKnown, dec_hook=_decode)
+    except (OSError, msgspec.MsgspecError, ValueError, TypeError):
+        return State()
+    if kept.version != VERSION or kept.config != config:
+        return State()
+    return State(
+        connections=MappingProxyType({item.name: _unasked(item) for item in kept.connections}),
+        freshness=MappingProxyType({name: Freshness(read_at=kept.saved_at) for name in _names(kept)}),
+        endpoints=MappingProxyType({item.ref: item for item in kept.endpoints}),
+        models=MappingProxyType({item.ref: item for item in kept.models}),
+        from_cache=_names(kept),
+    )
+
+
+def _names(kept: LastKnown) -> frozenset[str]:
+    return frozenset({item.ref.connection for item in kept.endpoints} | {item.ref.connection for item in kept.models})
+
+
+def _unasked(health: ConnectionHealth) -> ConnectionHealth:
+    return replace(health, state=LinkState.UNKNOWN, latency_s=None)
+
+
+def _open(path: Path) -> int:
+    """A file that only its owner can have written. OSError otherwise."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    found = os.fstat(handle)
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        os.close(handle)
+        raise PermissionError(f"{path} can be written by others")
+    return handle
+
+
+def _encode(value: object) -> Any:
+    if isinstance(value, SafeText):
+        return value.raw
+    if isinstance(value, MappingProxyType):
+        return dict(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+def _decode(wanted: type, value: object) -> object:
+    if wanted is SafeText and isinstance(value, str):
+        return SafeText(value)
+    raise NotImplementedError(wanted.__name__)
