@@ -163,8 +163,7 @@ class Document:
         http = {section: entries for section, entries in self.sections.items() if entries}
         text = json.dumps({"http": http} if http else {}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         # Inside strings only can two braces meet: indent=1 puts a line break between structural ones.
-        # DEL is the one ASCII character that JSON allows as it is and YAML does not.
-        return text.replace("{{", "{\\u007b").replace("\x7f", "\\u007f")
+        return text.replace("{{", "{\\u007b")
 
     def _is_whole(self, route: str) -> bool:
         try:
