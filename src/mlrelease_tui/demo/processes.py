@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -103,17 +104,34 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         return
 
 
-def die_with_parent() -> None:
-    """Kill this process's group as soon as its standard input ends. To be called once, by a child of `start_child`."""
+def die_with_parent() -> Callable[[], None]:
+    """Kill this process's group as soon as its standard input ends. To be called once, by a child of `start_child`.
+
+    Watches in a thread; the function that it returns ends the watch and the thread.
+    """
+    let_go, letting_go = os.pipe()
 
     def watch() -> None:
-        while os.read(0, 1):
-            pass
+        while True:
+            readable, _, _ = select.select([0, let_go], [], [])
+            if let_go in readable:
+                return
+            if not os.read(0, 1):
+                break
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+    thread = threading.Thread(target=watch, name="lifeline", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        os.write(letting_go, b".")
+        thread.join()
+        os.close(let_go)
+        os.close(letting_go)
+
+    return stop
 
 
 def tail(log: Path, lines: int = 5) -> str:

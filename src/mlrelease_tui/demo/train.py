@@ -23,7 +23,7 @@ from mlrelease_tui.demo.catalogue import CATALOGUE, ModelSpec, VersionSpec
 from mlrelease_tui.demo.catalogue import model as model_spec
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
     from mlflow import MlflowClient
 
 SEED = 1
@@ -178,7 +178,7 @@ def train_version(client: MlflowClient, spec: ModelSpec, number: int, experiment
     estimator = build(version).fit(features, target)
     predicted = estimator.predict(split.held_out.drop(columns=TARGET))
     metrics = _measure(spec, split.held_out[TARGET], predicted)
-    dataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
+    dataset = mlflow.data.from_pandas(
         split.train,
         source=CodeDatasetSource(tags={"loader": f"sklearn.datasets.load_{spec.dataset}"}),
         targets=TARGET,

@@ -1,15 +1,15 @@
 """A process that has the heavy libraries imported already and forks whoever needs them.
 
 Importing MLflow and scikit-learn costs some 4 s of processor time and 250 MB, and the demo needs both in one training run and
-in five or more model servers: on two cores that would be half a minute and 1.3 GB before the first request. The zygote pays once;
-a forked model server starts in well under a second and shares those pages by copy-on-write.
+in five or more model servers: on two cores that would be half a minute and 1.3 GB before the first request. The zygote pays
+once; a forked model server starts in well under a second and shares those pages by copy-on-write.
 
-A forked process is a child of the zygote, not of whoever asked for it, while a supervisor wants a child: a pid that ends when the
-server ends and takes signals. So `python -m mlrelease_tui.demo.model_server --zygote SOCKET …` stays as a thin stand-in
-(`standin.delegate`): it hands over its output, passes SIGTERM and SIGINT on, leaves with the server's exit code, and when it is killed the
-server is killed. When the zygote ends, however it ends, every process that it forked ends.
+A forked process is a child of the zygote, not of whoever asked for it, while a supervisor wants a child: a pid that ends when
+the server ends and takes signals. So `python -m mlrelease_tui.demo.model_server --zygote SOCKET …` stays as a thin stand-in of
+7 MB (`standin.delegate`): it hands over its output, passes SIGTERM and SIGINT on, leaves with the server's exit code, and when
+it is killed the server is killed. When the zygote ends, however it ends, every process that it forked ends.
 
-The zygote itself never starts a thread: forking a process with threads can copy a held lock.
+When it forks, the zygote has no second thread: forking a process with threads can copy a held lock.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ import psutil
 from mlrelease_tui.demo.processes import (
     Progress,
     child_environment,
+    die_with_parent,
     quiet,
     start_child,
     stop_child,
@@ -260,10 +261,10 @@ class _Forks:
 def warm_up() -> None:
     """Save, load and ask a tiny model, because most of what a prediction needs is imported by the first one.
 
-    Leaves the objects of that behind for the forks to share. Raises `RuntimeError` if a thread is left running.
+    Leaves the objects of that behind for the forks to share. Raises `RuntimeError` if the prediction fails.
     """
     import mlflow.sklearn
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
 
     from mlrelease_tui.demo.catalogue import CATALOGUE
     from mlrelease_tui.demo.scoring import ModelApp
@@ -288,20 +289,23 @@ def warm_up() -> None:
         code, answer = app.score(json.dumps({"dataframe_split": split}).encode())
         if code != 200:
             raise RuntimeError(f"the zygote's own prediction failed: {answer}")
-    if threading.active_count() > 1:
-        raise RuntimeError(f"the zygote has threads and cannot fork: {threading.enumerate()}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Import, listen, fork until told to stop."""
+    """Import, listen, fork until told to stop. Raises `RuntimeError` if an import left a thread running."""
     parser = argparse.ArgumentParser(prog="python -m mlrelease_tui.demo.zygote")
     parser.add_argument("--socket", type=Path, required=True)
     path: Path = parser.parse_args(argv).socket
+    let_go = die_with_parent()
     for module in (*PRELOADED, *sorted(FORKABLE)):
         importlib.import_module(module)
     # MLflow warns of every pickled model; errors still reach the log.
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     warm_up()
+    # From here on the loop watches the lifeline itself.
+    let_go()
+    if threading.active_count() > 1:
+        raise RuntimeError(f"the zygote has threads and cannot fork: {threading.enumerate()}")
     gc.collect()
     # Collections in the forks would otherwise write to every shared page that holds an object.
     gc.freeze()
