@@ -1,0 +1,130 @@
+"""JSON documents that several processes share: read whole, replaced by rename, changed under a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from mlrelease_tui.errors import OutcomeUnknown, Rejected, TimedOut, UnexpectedAnswer
+
+_MAX_BYTES = 8_388_608
+_LOCK_POLL_S = 0.02
+
+
+class Busy(TimedOut):
+    """Another writer kept the lock; nothing was changed."""
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and nothing superfluous: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The document, None where there is none. UnexpectedAnswer where it is damaged or can't be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as failure:
+        raise UnexpectedAnswer(f"{path} can't be read: {failure.strerror or failure}") from failure
+    try:
+        if len(content) > _MAX_BYTES:
+            raise ValueError("too large")
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise UnexpectedAnswer(
+            f"{path} is damaged: it is not the JSON object that was written", hint="mend or remove it"
+        )
+    return value
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace the document by rename, on the disk before this returns.
+
+    Rejected where nothing changed; OutcomeUnknown where it was replaced, but the disk did not confirm it.
+    """
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.tmp")
+    try:
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+    except OSError as failure:
+        raise Rejected(
+            f"{path} could not be written: {failure.strerror or failure}", hint="nothing was changed"
+        ) from failure
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as failure:
+        raise OutcomeUnknown(
+            f"{path} was replaced, but the disk did not confirm it: {failure.strerror or failure}",
+            hint="it is in force until the host loses power; read it again",
+        ) from failure
+
+
+@contextlib.contextmanager
+def locked(path: Path, deadline_s: float) -> Iterator[None]:
+    """Keep every other writer of the document at `path` out. `Busy` after `deadline_s` seconds.
+
+    The lock is `flock` on a file beside the document: the kernel frees it when its holder dies.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as failure:
+        raise Rejected(
+            f"{lock} can't be opened: {failure.strerror or failure}",
+            hint="nothing was changed; the directory must exist and be ours to write",
+        ) from failure
+    try:
+        deadline = time.monotonic() + deadline_s
+        while not take_lock(handle):
+            if time.monotonic() >= deadline:
+                raise Busy(
+                    f"another writer has held {lock} for {deadline_s:g} s",
+                    hint="nothing was changed; try again, or look who holds it: `fuser` names the process",
+                )
+            time.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(handle)
+
+
+def take_lock(handle: int) -> bool:
+    """Take the exclusive lock of an open file without waiting; False where somebody else has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def fingerprint(path: Path) -> tuple[int, int, int]:
+    """Inode, time of change and size: differs after every rename. Zeros where there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)

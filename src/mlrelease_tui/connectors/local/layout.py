@@ -1,0 +1,71 @@
+"""What lies where in the directory of one set of local endpoints."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOG_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths below `directory`. The supervisor writes `observed` and `ports`, connectors `desired` and the routes."""
+
+    directory: Path
+
+    @property
+    def endpoints(self) -> Path:
+        """The definitions: which endpoints there are and how a version of each is started."""
+        return self.directory / "endpoints.json"
+
+    @property
+    def desired(self) -> Path:
+        """Which processes shall run."""
+        return self.directory / "desired.json"
+
+    @property
+    def observed(self) -> Path:
+        """Which processes run, as the supervisor sees them."""
+        return self.directory / "observed.json"
+
+    @property
+    def ports(self) -> Path:
+        """Who listens where."""
+        return self.directory / "ports.json"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        return self.directory / "supervisor.lock"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.directory / "supervisor.log"
+
+    @property
+    def routes(self) -> Path:
+        """The directory of the router's document."""
+        return self.directory / "routes"
+
+    @property
+    def traefik_configuration(self) -> Path:
+        return self.directory / "traefik.yml"
+
+    @property
+    def traefik_log(self) -> Path:
+        return self.directory / "traefik.log"
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "logs"
+
+    def log_of(self, key: str, name: str) -> Path:
+        """The output of one process."""
+        return self.logs / f"{_LOG_UNSAFE.sub('_', key)}--{_LOG_UNSAFE.sub('_', name)}.log"
+
+    def make(self) -> None:
+        """Make the directories, for their owner alone."""
+        for path in (self.directory, self.routes, self.logs):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o700)
