@@ -155,7 +155,7 @@ def secret_service() -> None:
     how = f"needs gnome-keyring, dbus and libsecret-tools: run {PROVISION.name} in tests/provision as root"
     if os.environ.get("CI") != "true":
         pytest.skip(how)
-    done = subprocess.run(["sh", str(PROVISION)], capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(["/bin/sh", str(PROVISION)], capture_output=True, text=True, timeout=110, check=False)
     if done.returncode != 0:
         pytest.fail(f"{how}; it ended with {done.returncode}: {done.stderr[-2000:]}")
 

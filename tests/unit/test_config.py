@@ -29,6 +29,7 @@ from mlrelease_tui.config import (
     write_initial,
 )
 from mlrelease_tui.config.lines import KeyPath, locate
+from mlrelease_tui.connectors.api import Option
 from mlrelease_tui.domain.plan import Level
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.errors import ConfigError
@@ -188,6 +189,25 @@ def test_a_plugin_declares_its_keys() -> None:
     # A plugin that cannot be asked keeps its connection, so that it can be shown as broken.
     options = read(text + "x = [{ y = 1 }]\n", known_keys={"sagemaker": None}).connections["s"].options
     assert options == {"region": "eu-west-1", "x": ({"y": 1},)}
+
+
+def test_the_options_of_a_factory_are_taken_as_it_declares_them() -> None:
+    known = {
+        "x": {
+            "folder": Option((str,), "a folder", required=True, path=True),
+            "ratio": Option((int, float), "a ratio"),
+            "count": Option((int,), "a count"),
+            "names": Option((list, dict), "names"),
+        }
+    }
+    head = '[connections.s]\nkind = "x"\n'
+    options = read(head + 'folder = "here"\nratio = 1\nnames = ["a"]\n', known_keys=known).connections["s"].options
+    assert options == {"folder": str(WHERE.parent / "here"), "ratio": 1, "names": ("a",)}
+    assert "has no `folder`" in refused(head, known_keys=known).message
+    assert "wants an integer, not a boolean" in refused(head + "count = true", known_keys=known).message
+    assert "wants an array or a table, not a string" in refused(head + 'names = "a"', known_keys=known).message
+    # A plugin cannot loosen what a built-in kind accepts.
+    assert "unknown key" in refused('[connections.m]\nkind = "mlflow"\nx = 1', known_keys={"mlflow": None}).message
 
 
 def test_warnings_name_the_connection() -> None:

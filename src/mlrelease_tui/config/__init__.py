@@ -23,7 +23,7 @@ from mlrelease_tui.config.model import (
     UiConfig,
 )
 from mlrelease_tui.config.reading import config_path, empty, load, parse
-from mlrelease_tui.config.schema import BUILT_IN_KEYS, TYPES, KnownKeys
+from mlrelease_tui.config.schema import BUILT_IN_KEYS, TYPES, Declared, KnownKeys
 
 __all__ = [
     "BUILT_IN_KEYS",
@@ -35,6 +35,7 @@ __all__ = [
     "Config",
     "ConnectionConfig",
     "CredentialConfig",
+    "Declared",
     "Draft",
     "DraftBinding",
     "EnvironmentConfig",

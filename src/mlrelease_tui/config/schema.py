@@ -1,7 +1,7 @@
 """What a value in the configuration may be: the types of options, the keys of each built-in kind, the signs of a secret.
 
-A connector that is not built in declares its keys as plain data, option name → type name, e.g.
-`{"url": "url required", "region": "text", "timeout_s": "seconds"}`; `TYPES` has the names.
+A connector that is not built in declares its keys: option name → what its factory says of it (`Declared`, which is
+`connectors.api.Option`), or a type name such as `"url required"`; `TYPES` has the names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from mlrelease_tui.domain.redaction import is_secret_name, looks_like_token
@@ -181,9 +181,53 @@ TYPES: Final[Mapping[str, Check]] = MappingProxyType(
 )
 """Type names that a connector may use for its keys, with what they accept."""
 
-KnownKeys = Mapping[str, Mapping[str, str] | None]
-"""Kind → option → type name, with ` required` after it where the key may not be missing. None: the keys are not known
-(the plugin is broken), so any are taken and the connection can be shown as broken later."""
+
+class Declared(Protocol):
+    """One option as a connector declares it. `types` are TOML's: str, int, float, bool, list, dict."""
+
+    @property
+    def types(self) -> tuple[type, ...]: ...
+    @property
+    def required(self) -> bool: ...
+    @property
+    def path(self) -> bool: ...
+
+
+KnownKeys = Mapping[str, Mapping[str, str | Declared] | None]
+"""Kind → option → its declaration, or its type name with ` required` after it where the key may not be missing. None: the
+keys are not known (the plugin is broken), so any are taken and the connection can be shown as broken later."""
+
+
+def check_of(declared: str | Declared) -> Check:
+    """What checks the value of a declared option."""
+    if isinstance(declared, str):
+        return TYPES[declared.partition(" ")[0]]
+    return path if declared.path else _typed(declared.types)
+
+
+def is_required(declared: str | Declared) -> bool:
+    return declared.endswith(" required") if isinstance(declared, str) else declared.required
+
+
+def _typed(types: tuple[type, ...]) -> Check:
+    samples: Mapping[type, object] = {str: "", int: 0, float: 0.0, bool: False, list: [], dict: {}}
+
+    def check(value: object, _base: Path = Path()) -> object:
+        # Exact types: a boolean is an integer to Python and not to TOML.
+        if type(value) not in types and not (type(value) is int and float in types):
+            wanted = " or ".join(kind_of(samples[kind]) for kind in types)
+            raise BadValue(f"wants {wanted}, not {kind_of(value)}")
+        return frozen(value)
+
+    return check
+
+
+def frozen(value: object) -> object:
+    """A value of TOML that nobody can change."""
+    if isinstance(value, dict):
+        return MappingProxyType({key: frozen(item) for key, item in value.items()})
+    return tuple(frozen(item) for item in value) if isinstance(value, list) else value
+
 
 _HTTP_KEYS: Final = {
     "timeout_s": "seconds",

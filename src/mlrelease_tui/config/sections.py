@@ -28,7 +28,7 @@ from mlrelease_tui.config.model import (
     SourceKind,
     UiConfig,
 )
-from mlrelease_tui.config.schema import BadValue, Check, KnownKeys, LooksSecret
+from mlrelease_tui.config.schema import BadValue, Check, Declared, KnownKeys, LooksSecret
 from mlrelease_tui.domain.plan import Level
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Verb
@@ -89,11 +89,11 @@ class Sections:
         if "kind" not in given:
             raise self.wrong(at, "has no `kind`", hint='for example kind = "mlflow"')
         kind = cast(str, self.value(at, given, "kind", schema.text))
-        kinds: Mapping[str, Mapping[str, str] | None] = {**schema.BUILT_IN_KEYS, **self.known_keys}
+        kinds: KnownKeys = {**self.known_keys, **schema.BUILT_IN_KEYS}
         if kind not in kinds:
             raise self.wrong((*at, "kind"), f"names no connector: {SafeText(kind)}", hint=suggest(kind, kinds))
         declared = kinds[kind]
-        keys = {**schema.COMMON_KEYS, **(declared or {})}
+        keys: Mapping[str, str | Declared] = {**schema.COMMON_KEYS, **(declared or {})}
         if declared is not None:
             self.only(at, given, ("kind", "environment", "credential", *keys))
         environment = cast(str, self.value(at, given, "environment", schema.text) or "")
@@ -102,11 +102,11 @@ class Sections:
         for key, content in given.items():
             if key in {"kind", "environment", "credential"}:
                 continue
-            type_name = keys.get(key, "").partition(" ")[0]
             self.no_secret((*at, key), key, content)
-            options[key] = self.value(at, given, key, schema.TYPES[type_name]) if type_name else _frozen(content)
-        for key, type_name in keys.items():
-            if type_name.endswith(" required") and key not in options:
+            check = schema.check_of(keys[key]) if key in keys else _as_it_is
+            options[key] = self.value(at, given, key, check)
+        for key, option in keys.items():
+            if schema.is_required(option) and key not in options:
                 raise self.wrong(at, f"has no `{key}`, which kind {kind} needs")
         return ConnectionConfig(
             name=name,
@@ -364,10 +364,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(words) if words else ""
 
 
-def _frozen(value: object) -> object:
-    if isinstance(value, dict):
-        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+def _as_it_is(value: object, _base: Path) -> object:
+    return schema.frozen(value)
 
 
 def _connection_warnings(connections: Iterable[ConnectionConfig]) -> Iterable[str]:
