@@ -1,0 +1,286 @@
+"""The terminal app, thin: which view is shown, how it looks, and the bridge from the store to the screen that is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from rich.text import Text
+from textual import on
+from textual.app import App
+from textual.filter import LineFilter
+
+from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
+from mlrelease_tui.presentation.lines import Role
+from mlrelease_tui.screens.base import Flags, ReleaseScreen
+from mlrelease_tui.screens.pulse import Pulse
+from mlrelease_tui.screens.services import Services
+from mlrelease_tui.screens.views import HOME, VIEWS
+from mlrelease_tui.store.state import State
+from mlrelease_tui.themes import DEFAULT, NAMES, THEMES
+from mlrelease_tui.themes.dark import PALETTE as FALLBACK
+from mlrelease_tui.themes.semantic import variables_of
+from mlrelease_tui.widgets import keys
+from mlrelease_tui.widgets.line_filter import SafeOutput
+from mlrelease_tui.widgets.menu import Item, Menu
+from mlrelease_tui.widgets.prompt import Prompt
+
+TICK_S: Final = 5.0
+"""How often ages and the clock are looked at. They are shown so coarsely that most looks draw nothing."""
+EXIT_DEADLINE_S: Final = 4.5
+"""After SIGTERM or SIGHUP the process ends within this time, whatever hangs."""
+
+
+class MlreleaseApp(App[None]):
+    """Give it `Services`; `run_app` runs it and returns the exit code."""
+
+    # The first screen is not pushed, so Textual does not load its style sheet by itself.
+    CSS_PATH = ["screens/base.tcss", "screens/fleet.tcss"]  # noqa: RUF012
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS = keys.bindings("app")
+    TITLE = "mlrelease"
+
+    def __init__(self, services: Services, environ: Mapping[str, str] = os.environ) -> None:
+        self._glyphs = ASCII if services.appearance.ascii or wants_ascii(environ, sys.getdefaultencoding()) else UNICODE
+        self._safe_output = SafeOutput(ascii=self._glyphs is ASCII)
+        super().__init__()
+        self.services = services
+        self.animation_level = "none"
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = services.appearance.theme or self._fitting_theme(environ)
+        self._keymap_chosen = keys.keymap(services.appearance.key_preset, services.appearance.keys)
+        self.set_keymap(self._keymap_chosen)
+        self._view = HOME
+        self._subject = ""
+        self._trail: list[tuple[str, str]] = []
+        self._last = (HOME, "")
+        self._frozen: State | None = None
+        self._pulse = Pulse(self._draw, self._later, self._backlog, time.monotonic)
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    # --- looks
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variables_of(FALLBACK)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self._safe_output]
+
+    @property
+    def glyphs(self) -> Glyphs:
+        return self._glyphs
+
+    def _fitting_theme(self, environ: Mapping[str, str]) -> str:
+        if environ.get("NO_COLOR"):
+            return "mono"
+        return "ansi" if self.console.color_system in {None, "standard"} else DEFAULT
+
+    def action_theme(self) -> None:
+        self.theme = NAMES[(NAMES.index(self.theme) + 1) % len(NAMES)] if self.theme in NAMES else DEFAULT
+        self.current.say(f"theme {self.theme}")
+
+    # --- start and end
+
+    def get_default_screen(self) -> ReleaseScreen:
+        return self._screen_for(HOME)
+
+    def on_mount(self) -> None:
+        self._unsubscribe = self.services.store.subscribe(lambda state, fact: self._pulse.changed())
+        self.set_interval(TICK_S, self._pulse.changed)
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self._ended_by, number)
+
+    def on_unmount(self) -> None:
+        self._unsubscribe()
+
+    def _ended_by(self, number: signal.Signals) -> None:
+        """Restore the terminal and leave with 128 + the signal, even where the terminal is gone and writing to it hangs."""
+        code = 128 + number
+        watchdog = threading.Timer(EXIT_DEADLINE_S, os._exit, (code,))
+        watchdog.daemon = True
+        watchdog.start()
+        self.exit(return_code=code)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A crash shows no local variable: a token may be among them. The log has the frames and the error's type alone."""
+        self._return_code = 1
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        where = self._write_crash(error)
+        self.panic(Text(f"mlrelease stopped: {type(error).__name__}. {where}"))
+
+    def _write_crash(self, error: Exception) -> str:
+        folder = self.services.crash_dir
+        if folder is None:
+            return "No crash log is kept here."
+        path = folder / f"crash-{self.services.now():%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(f"{type(error).__module__}.{type(error).__qualname__}\n{frames}")
+        except OSError as problem:
+            return f"The crash log could not be written: {problem.strerror}."
+        return f"The crash log is {path}"
+
+    # --- from the store to the screen
+
+    @property
+    def current(self) -> ReleaseScreen:
+        """The view that is seen, below a help page that may cover it."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ReleaseScreen):
+                return screen
+        raise LookupError("no view is open")
+
+    def _draw(self) -> None:
+        state = self._frozen if self._frozen is not None else self.services.store.state
+        self.current.refresh_view(state, self.services.now(), Flags(self._frozen is not None, self._pulse.slow))
+
+    def _later(self, delay: float, callback: Callable[[], None]) -> None:
+        if delay > 0:
+            self.set_timer(delay, callback)
+        else:
+            self.call_next(callback)
+
+    def _backlog(self) -> int:
+        """Writes that the terminal did not take yet."""
+        queue = getattr(getattr(self._driver, "_writer_thread", None), "_queue", None)
+        return queue.qsize() if queue is not None else 0
+
+    # --- views
+
+    def _screen_for(self, view: str) -> ReleaseScreen:
+        if self.is_screen_installed(view):
+            found = self.get_screen(view)
+            if isinstance(found, ReleaseScreen):
+                return found
+        screen = VIEWS[view]()(self.services, self._glyphs, self._keymap_chosen)
+        self.install_screen(screen, view)
+        return screen
+
+    async def show_view(self, view: str, subject: str = "", *, remember: bool = True) -> None:
+        """Show a view, about `subject` where that is not ""."""
+        if view not in VIEWS:
+            self.current.say(f"there is no view {view}", Role.WARN)
+            return
+        here = (self._view, self._subject)
+        if not subject and (selected := self.current.selected()) is not None:
+            subject = selected.id
+        if (view, subject) == here:
+            return
+        if remember:
+            self._trail = [*self._trail, here][-20:]
+        self._last = here
+        self._view, self._subject = view, subject
+        screen = self._screen_for(view)
+        if screen is not self.current:
+            await self.switch_screen(screen)
+        if subject:
+            screen.about(subject)
+        self._draw()
+
+    @on(ReleaseScreen.Goto)
+    async def _goto(self, event: ReleaseScreen.Goto) -> None:
+        await self.show_view(event.view, event.subject)
+
+    async def action_view(self, view: str) -> None:
+        await self.show_view(view)
+
+    async def action_last_view(self) -> None:
+        await self.show_view(*self._last, remember=False)
+
+    async def action_back(self) -> None:
+        if self.current.close_one():
+            return
+        if self._trail:
+            view, subject = self._trail.pop()
+            await self.show_view(view, subject, remember=False)
+
+    async def action_leave(self) -> None:
+        if self._trail or self.current.dock is not None:
+            await self.action_back()
+        elif not self.current.close_one():
+            self._ask_to_quit()
+
+    # --- everywhere
+
+    def action_freeze(self) -> None:
+        self._frozen = None if self._frozen is not None else self.services.store.state
+        self._draw()
+
+    def action_refetch(self) -> None:
+        self.services.reader.refresh(None)
+        self.current.say("reading everything again")
+
+    def action_repaint(self) -> None:
+        self.refresh(layout=True)
+        self.screen.refresh(layout=True)
+
+    def action_zoom(self) -> None:
+        self.current.toggle_class("-zoomed")
+        self.current.call_after_refresh(self.current.redraw)
+
+    def action_arm(self) -> None:
+        if self.services.store.state.access.may_write(self.services.now()) is None:
+            self.services.desk.disarm()
+            self.current.say("writes are disarmed: read-only")
+            return
+        minutes = str(self.services.appearance.arm_minutes)
+        self.current.open_dock(Prompt("arm writes, for minutes:", value=minutes, id="arm"))
+
+    @on(Prompt.Entered, "#arm")
+    def _arm_entered(self, event: Prompt.Entered) -> None:
+        text = event.text.strip()
+        self.current.close_dock()
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 480:
+            self.current.say(f"{text!r} is no number of minutes from 1 to 480", Role.WARN)
+            return
+        self.services.desk.arm(int(text))
+        refusal = self.services.store.state.access.may_write(self.services.now())
+        if refusal is not None:
+            self.current.say(f"{refusal.reason}; {refusal.hint}", Role.WARN)
+
+    async def action_quit(self) -> None:
+        if self.services.desk.busy:
+            self._ask_to_quit()
+        else:
+            self.exit()
+
+    def _ask_to_quit(self) -> None:
+        busy = self.services.desk.busy
+        title = "Quit?"
+        if busy:
+            names = ", ".join(f"{item.plan.verb} {item.plan.target}" for item in busy)
+            title = f"Quit while {names} is under way? Its outcome will then be found at the next start."
+        self.current.open_dock(Menu(title, [Item("y", "quit", "yes"), Item("n", "stay", "no")], id="quit"))
+
+    @on(Menu.Chosen, "#quit")
+    def _quit_chosen(self, event: Menu.Chosen) -> None:
+        self.current.close_dock()
+        if event.choice == "yes":
+            self.exit()
+
+    @property
+    def subject(self) -> EndpointRef | None:
+        """The endpoint that the current view is about."""
+        return self.current.selected()
+
+
+def run_app(app: MlreleaseApp, environ: Mapping[str, str] = os.environ) -> int:
+    """Run to the end and return the exit code. The mouse is off over SSH: its reports leak as keys on slow links."""
+    app.run(mouse=not environ.get("SSH_CONNECTION"))
+    return app.return_code or 0

@@ -1,0 +1,200 @@
+"""The fleet as rows: what burns, what runs, what users feel, what changed last and who changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from mlrelease_tui.domain.action import ActionProgress, AuditEntry
+from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.status import EndpointStatus, Severity
+from mlrelease_tui.presentation import glyphs as symbols
+from mlrelease_tui.presentation import words
+from mlrelease_tui.presentation.glyphs import Glyphs
+from mlrelease_tui.presentation.lines import Line, Role, Span, clip, line
+from mlrelease_tui.presentation.table import Column
+from mlrelease_tui.presentation.times import age, clock
+
+COLUMNS: Final = (
+    Column("state", "ST", 6),
+    Column("endpoint", "ENDPOINT", 12, flexible=True),
+    Column("connection", "CONN", 8),
+    Column("version", "VERSION", 9),
+    Column("canary", "CANARY", 6, right=True),
+    Column("errors", "ERR%", 6, right=True),
+    Column("p99", "P99ms", 6, right=True),
+    Column("rate", "REQ/S", 5, right=True, from_width=90),
+    Column("ready", "READY", 5, right=True, from_width=90),
+    Column("alias", "ALIAS", 14, from_width=110),
+    Column("changed", "CHANGED", 7, right=True),
+    Column("by", "BY", 6),
+)
+
+WIDE: Final = tuple(
+    column for column in COLUMNS if column.key in {"state", "endpoint", "connection", "canary", "errors", "changed"}
+)
+"""Few columns, so that long names are readable whole."""
+
+SORTS: Final = {
+    "state": "worst first",
+    "endpoint": "name",
+    "connection": "connection",
+    "errors": "errors, most first",
+    "p99": "p99, slowest first",
+    "changed": "changed, newest first",
+}
+
+
+def changed(endpoint: Endpoint) -> tuple[datetime | None, str]:
+    """When this endpoint last changed and who did it, as its backend says; None and "" where it does not."""
+    stamp = endpoint.stamp
+    rollout = endpoint.rollout
+    if stamp is not None and (stamp.at is not None or rollout.started_at is None):
+        return stamp.at, str(stamp.by)
+    return rollout.started_at, str(stamp.by) if stamp else ""
+
+
+def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs, action: ActionProgress | None) -> dict[str, Span]:
+    """The cells of one row by column. Old values carry "~"; a running action shows in place of the state."""
+    endpoint = status.endpoint
+    stale = status.stale_since is not None
+    role = symbols.ROLES[status.severity]
+    ratio, p99, per_second = words.users_feel(dict(status.metrics))
+    guard = status.guard
+    canary = endpoint.canary
+    at, by = changed(endpoint)
+    alias = f"{status.alias} {words.version(status.alias_version)}" if status.alias else ""
+
+    def value(text: str, *, bad: bool = False) -> Span:
+        if text == words.UNKNOWN:
+            return Span(text, Role.MUTED)
+        return Span(f"~{text}" if stale else text, Role.STALE if stale else Role.CRIT if bad else Role.TEXT)
+
+    return {
+        "state": Span("*SEND", Role.ARMED) if action is not None else symbols.state(status.severity, glyphs),
+        "endpoint": Span(endpoint.ref.name, role if status.severity is Severity.CRIT else Role.STRONG),
+        "connection": Span(endpoint.ref.connection),
+        "version": Span(words.versions(endpoint, glyphs), Role.CANARY if endpoint.rollout.in_flight else Role.TEXT),
+        "canary": value(words.weight(canary.weight_bp) if canary else words.UNKNOWN),
+        "errors": value(
+            words.errors(ratio),
+            bad=ratio is not None and guard.error_ratio is not None and ratio > guard.error_ratio,
+        ),
+        "p99": value(words.milliseconds(p99), bad=p99 is not None and guard.p99_s is not None and p99 > guard.p99_s),
+        "rate": value(words.rate(per_second)),
+        "ready": value(_ready(endpoint)),
+        "alias": Span(alias, Role.WARN if status.mismatch else Role.TEXT),
+        "changed": Span(age(at, now), Role.TEXT if at else Role.MUTED),
+        "by": Span(by, Role.TEXT if by else Role.MUTED),
+    }
+
+
+def _ready(endpoint: Endpoint) -> str:
+    known = [variant for variant in endpoint.variants if variant.ready is not None]
+    if not known:
+        return words.UNKNOWN
+    desired = [variant.desired for variant in known]
+    total = None if None in desired else sum(number for number in desired if number is not None)
+    return words.replicas(sum(variant.ready or 0 for variant in known), total)
+
+
+def sort_key(column: str) -> Callable[[EndpointStatus], tuple[object, ...]]:
+    """How rows are ordered by a column of `SORTS`; what is unknown comes last."""
+
+    def key(status: EndpointStatus) -> tuple[object, ...]:
+        ref = status.ref
+        if column == "endpoint":
+            return (ref.name, ref)
+        if column == "connection":
+            return (ref, status.severity.rank)
+        if column in {"errors", "p99"}:
+            ratio, p99, _ = words.users_feel(dict(status.metrics))
+            number = ratio if column == "errors" else p99
+            return (number is None, -(number or 0.0), ref)
+        if column == "changed":
+            at, _ = changed(status.endpoint)
+            return (at is None, -(at.timestamp() if at else 0.0), ref)
+        worst = min((reason.severity.rank for reason in status.reasons), default=len(Severity))
+        return (status.severity.rank, worst, not status.endpoint.rollout.in_flight, ref)
+
+    return key
+
+
+def matches(status: EndpointStatus, wanted: str) -> bool:
+    """Whether every word of a filter is found in names, versions, aliases, people or the state's word; `!word` must not be."""
+    endpoint = status.endpoint
+    text = " ".join(
+        [
+            endpoint.ref.id,
+            symbols.WORDS[status.severity],
+            endpoint.environment,
+            str(endpoint.model or ""),
+            status.alias,
+            changed(endpoint)[1],
+            *(variant.version for variant in endpoint.variants),
+        ]
+    ).lower()
+    for word in wanted.lower().split():
+        if word.startswith("!") and len(word) > 1:
+            if word[1:] in text:
+                return False
+        elif word not in text:
+            return False
+    return True
+
+
+def note(status: EndpointStatus | None, glyphs: Glyphs, limit: int, action: ActionProgress | None = None) -> list[Line]:
+    """Two lines under the list about the selected row: why it is in this state, and the safe move."""
+    if status is None:
+        return [(), ()]
+    name = status.ref.name or '""'
+    if status.reasons:
+        reason = status.reasons[0]
+        why = Span(f" {reason.text}", symbols.ROLES[reason.severity])
+        more = len(status.reasons) - 1
+        tail = f" (+{more} more: x)" if more else ""
+        top = line(Span(f" {name}:", Role.STRONG), why, Span(tail, Role.MUTED))
+    else:
+        top = line(Span(f" {name}:", Role.STRONG), Span(" nothing to report", Role.MUTED))
+    if action is not None:
+        return [clip(top, limit), line(Span(f" {action.plan.verb} under way by {action.by}", Role.ARMED))]
+    stamp = status.endpoint.stamp
+    parts: list[Span | str] = []
+    if status.known_good:
+        parts += [Span(" known good: ", Role.MUTED), Span(words.version(status.known_good), Role.STRONG)]
+        parts += [Span("  B opens the plan back to it", Role.MUTED)]
+    else:
+        parts += [Span(" known good: none is known", Role.MUTED)]
+    if stamp is not None:
+        when = f" {clock(stamp.at)}" if stamp.at else ""
+        parts += [Span(f"  last: {stamp.verb} by {stamp.by}{when}", Role.MUTED)]
+    return [clip(top, limit), clip(line(*parts), limit)]
+
+
+def activity(entries: Sequence[AuditEntry], actions: Sequence[ActionProgress], rows: int, glyphs: Glyphs) -> list[Line]:
+    """The last things that happened, newest first: running actions, then the tail of the audit."""
+    found: list[Line] = []
+    for action in sorted(actions, key=lambda item: item.started_at, reverse=True):
+        if action.outcome is None:
+            step = f"step {action.step + 1}/{len(action.plan.steps)}"
+            found.append(
+                line(Span(f" {clock(action.started_at)} RUNNING ", Role.ARMED), f"{action.plan.summary} ({step})")
+            )
+    for entry in reversed(entries):
+        result = Span(entry.result or entry.kind, Role.OK if entry.result == "applied" else Role.TEXT)
+        what = " ".join(part for part in (entry.verb, str(entry.target)) if part)
+        summary = f"  {entry.summary}" if entry.summary else ""
+        found.append(
+            line(
+                Span(f" {clock(entry.at)} ", Role.MUTED),
+                f"{entry.actor} ",
+                Span(what, Role.STRONG),
+                " ",
+                result,
+                Span(summary, Role.MUTED),
+            )
+        )
+    if not found:
+        found.append(line(Span(" nothing happened yet", Role.MUTED)))
+    return found[:rows]

@@ -1,0 +1,111 @@
+"""The two lines that never move: where am I, may I write, what burns, what waits, is it fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.policy import Access
+from mlrelease_tui.domain.status import Severity
+from mlrelease_tui.presentation import glyphs as symbols
+from mlrelease_tui.presentation.glyphs import Glyphs
+from mlrelease_tui.presentation.lines import Line, Role, Span, cut, joined, line, spread, width_of
+from mlrelease_tui.presentation.times import clock, staleness
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection as the header shows it: `read_at` the last whole read, `failing` since when reads fail."""
+
+    health: ConnectionHealth
+    read_at: datetime | None
+    failing: bool
+    from_cache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What the first line says. `counts` by severity, `frozen` since when the screen is frozen."""
+
+    crumbs: Sequence[str]
+    operator: str
+    access: Access
+    counts: Mapping[Severity, int]
+    now: datetime
+    busy: int = 0
+    frozen: bool = False
+    slow_link: bool = False
+
+
+def access(value: Access, now: datetime) -> Span:
+    """ "[READ-ONLY]" or "[ARMED until 14:21Z]", each in words and reversed."""
+    if value.may_write(now) is None and value.armed_until is not None:
+        return Span(f"[ARMED until {clock(value.armed_until)}]", Role.ARMED)
+    return Span("[LOCKED]" if value.locked else "[READ-ONLY]", Role.LOCKED)
+
+
+def first(heading: Heading, glyphs: Glyphs, cells: int) -> Line:
+    """Crumbs, operator, access; at the right what runs, what burns and the clock."""
+    crumbs = f" {glyphs.arrow} ".join(heading.crumbs)
+    right: list[Line] = []
+    if heading.frozen:
+        right.append(line(Span("FROZEN", Role.WARN)))
+    if heading.slow_link:
+        right.append(line(Span("slow link", Role.MUTED)))
+    if heading.busy:
+        right.append(line(Span(f"{heading.busy} RUNNING", Role.ARMED)))
+    for severity in (Severity.CRIT, Severity.WARN, Severity.HOLD, Severity.WAIT, Severity.STALE):
+        count = heading.counts.get(severity, 0)
+        if count:
+            right.append(line(Span(f"{count} {symbols.WORDS[severity]}", symbols.ROLES[severity])))
+    right.append(line(Span(clock(heading.now), Role.STRONG), " "))
+    tail = joined(right, " ")
+    head = line(
+        " ",
+        Span(cut(crumbs, max(cells - width_of(tail) - 32, 12), glyphs.ellipsis), Role.TITLE),
+        "  ",
+        access(heading.access, heading.now),
+        "  ",
+        Span(heading.operator, Role.MUTED),
+    )
+    return spread(head, tail, cells)
+
+
+def link(item: Link, now: datetime) -> Line:
+    """One connection: "prod-eu ok", "edge down 4m", "mlflow auth"."""
+    name = Span(f"{item.health.name} ", Role.TEXT)
+    old = staleness(item.read_at or item.health.observed_at, now) if item.read_at or item.health.observed_at else ""
+    state = item.health.state
+    if item.from_cache and state is LinkState.UNKNOWN:
+        known = f"last known {old}".rstrip() if item.read_at is not None else "asking"
+        return line(name, Span(known, Role.STALE))
+    if item.failing and state in {LinkState.OK, LinkState.UNKNOWN}:
+        return line(name, Span(f"stale {old}".rstrip(), Role.STALE))
+    if state is LinkState.UNKNOWN:
+        return line(name, Span("asking", Role.UNKNOWN))
+    if state in {LinkState.OK, LinkState.SLOW} and not old:
+        return line(name, Span(state.value, symbols.LINK_ROLES[state]))
+    word = "stale" if state is LinkState.OK else state.value.upper()
+    role = Role.STALE if state is LinkState.OK else symbols.LINK_ROLES[state]
+    return line(name, Span(f"{word} {old}".rstrip(), role))
+
+
+def second(links: Sequence[Link], now: datetime, glyphs: Glyphs, cells: int) -> Line:
+    """All connections, the troubled ones first; what does not fit is counted."""
+    if not links:
+        return line(Span(" no connection is configured", Role.MUTED))
+    ordered = sorted(links, key=lambda item: (item.health.state is LinkState.OK and not item.failing, item.health.name))
+    shown: list[Line] = []
+    used = 1
+    for index, item in enumerate(ordered):
+        part = link(item, now)
+        left = len(ordered) - index - 1
+        more = f" {glyphs.separator} {left} more" if left else ""
+        if shown and used + width_of(part) + 3 + len(more) > cells:
+            shown.append(line(Span(f"{left + 1} more", Role.MUTED)))
+            break
+        shown.append(part)
+        used += width_of(part) + 3
+    return line(" ", *joined(shown, Span(f" {glyphs.separator} ", Role.MUTED)))

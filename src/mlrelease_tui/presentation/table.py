@@ -1,0 +1,54 @@
+"""Columns and rows of a table: fixed widths that depend on the terminal's width alone, so that nothing moves on update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlrelease_tui.presentation.lines import Line, Role, Span, fit
+
+GAP = " "
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`cells` is the width, or the least width where `flexible`. Shown only where the table is at least `from_width` wide."""
+
+    key: str
+    title: str
+    cells: int
+    right: bool = False
+    flexible: bool = False
+    from_width: int = 0
+
+
+def laid_out(columns: Sequence[Column], cells: int) -> tuple[Column, ...]:
+    """The columns that a table of `cells` cells shows; the flexible one takes the room that is left."""
+    shown = [column for column in columns if column.from_width <= cells]
+    taken = sum(column.cells for column in shown) + len(GAP) * (len(shown) - 1)
+    spare = max(cells - taken, 0)
+    return tuple(
+        Column(c.key, c.title, c.cells + spare, c.right, c.flexible, c.from_width) if c.flexible else c for c in shown
+    )
+
+
+def heading(columns: Sequence[Column], sorted_by: str = "", marker: str = "") -> Line:
+    """The line of titles; the column by which the rows are sorted carries the marker."""
+    spans: list[Span] = []
+    for index, column in enumerate(columns):
+        title = column.title + marker if column.key == sorted_by else column.title
+        gap = GAP if index else ""
+        spans.append(Span(gap + fit(title, column.cells, right=column.right), Role.HEADING))
+    return tuple(spans)
+
+
+def row(columns: Sequence[Column], cells: Mapping[str, Span], ellipsis: str = "…") -> Line:
+    """One row: a span for each column, each exactly as wide as its column. A missing cell is "-", never empty."""
+    spans: list[Span] = []
+    for index, column in enumerate(columns):
+        cell = cells.get(column.key)
+        if cell is None or not cell.text:
+            cell = Span("-", Role.MUTED)
+        gap = GAP if index else ""
+        spans.append(Span(gap + fit(cell.text, column.cells, right=column.right, ellipsis=ellipsis), cell.role))
+    return tuple(spans)

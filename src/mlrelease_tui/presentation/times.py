@@ -1,0 +1,53 @@
+"""Times as an operator reads them: ages in one unit, clocks in UTC. Coarse on purpose, so that silence costs no bytes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+FRESH: Final = timedelta(seconds=20)
+"""Up to this age a reading is simply fresh: showing each second of it would redraw a screen on which nothing changed."""
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """ "<1m", "6m", "2h", "9d"; "-" where unknown. A time ahead of us (clock skew) is "<1m"."""
+    if at is None:
+        return "-"
+    seconds = (now - at).total_seconds()
+    if seconds < 60:
+        return "<1m"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}m"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)}h"
+    return f"{int(seconds // 86400)}d"
+
+
+def staleness(at: datetime | None, now: datetime) -> str:
+    """ "" while fresh, then "20s", "30s" … by tens, then as `age`; "never" where nothing was read."""
+    if at is None:
+        return "never"
+    elapsed = now - at
+    if elapsed <= FRESH:
+        return ""
+    if elapsed < timedelta(minutes=1):
+        return f"{int(elapsed.total_seconds() // 10) * 10}s"
+    return age(at, now)
+
+
+def countdown(until: datetime, now: datetime) -> str:
+    """Time left, by tens of seconds under two minutes: "90s", then "14m"; "0s" when it is over."""
+    left = max((until - now).total_seconds(), 0.0)
+    if left <= 120:
+        return f"{int(-(-left // 10)) * 10}s"
+    return f"{int(left // 60)}m"
+
+
+def clock(at: datetime) -> str:
+    """ "01:35Z"."""
+    return f"{at:%H:%M}Z"
+
+
+def moment(at: datetime | None) -> str:
+    """ "2026-03-01 01:35:10Z", "-" where unknown."""
+    return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,69 @@
+"""What the app and its screens are given. The composition root builds the real ones, tests script them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from mlrelease_tui.domain.action import ActionProgress
+from mlrelease_tui.domain.intents import Intent
+from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
+from mlrelease_tui.domain.refs import ModelRef, VersionRef
+from mlrelease_tui.store.store import Store
+
+
+class Reader(Protocol):
+    """Who reads the backends. Requests return at once; answers come as facts."""
+
+    def refresh(self, connection: str | None = None) -> None:
+        """Read this connection again now, None for all."""
+        ...
+
+    def want_versions(self, model: ModelRef) -> None: ...
+
+    def want_more_versions(self, model: ModelRef) -> None: ...
+
+    def want_lineage(self, version: VersionRef) -> None: ...
+
+
+class ActionDesk(Protocol):
+    """Who makes plans and carries them out. It owns what is under way: cancelling who awaits it stops nothing."""
+
+    async def prepare(self, intent: Intent) -> Plan | Refusal: ...
+
+    async def submit(self, plan: Plan, *, why: str, typed: str = "") -> Outcome | Refusal: ...
+
+    def arm(self, minutes: int) -> object: ...
+
+    def disarm(self) -> object: ...
+
+    @property
+    def busy(self) -> tuple[ActionProgress, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """How it looks and answers. `theme` "" takes what fits the terminal; `animated` is never true over SSH."""
+
+    theme: str = ""
+    ascii: bool = False
+    key_preset: str = "default"
+    keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    arm_minutes: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`now` is the clock (UTC); `crash_dir` is where a crash is written down, None for nowhere."""
+
+    store: Store
+    reader: Reader
+    desk: ActionDesk
+    operator: str
+    now: Callable[[], datetime]
+    appearance: Appearance = field(default_factory=Appearance)
+    crash_dir: Path | None = None

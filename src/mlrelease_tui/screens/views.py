@@ -1,0 +1,19 @@
+"""The views by name. Each module is imported when its view is first opened: only the fleet is needed for the first paint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from mlrelease_tui.screens.base import ReleaseScreen
+
+
+def _fleet() -> type[ReleaseScreen]:
+    from mlrelease_tui.screens.fleet import FleetScreen
+
+    return FleetScreen
+
+
+VIEWS: Final[Mapping[str, Callable[[], type[ReleaseScreen]]]] = MappingProxyType({"fleet": _fleet})
+HOME: Final = "fleet"

@@ -1,0 +1,84 @@
+"""A docked menu of single letters. What cannot be done is shown with the reason, not hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.events import Key as KeyEvent
+from textual.message import Message
+
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, cut, fit
+from mlrelease_tui.widgets.canvas import Canvas
+from mlrelease_tui.widgets.keys import bindings, display
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry: its letter, what it does, what it posts when chosen, and why it can't be ("" where it can)."""
+
+    key: str
+    text: str
+    choice: str
+    reason: str = ""
+
+
+class Menu(Canvas, can_focus=True):
+    """Posts `Chosen` for an item that can be chosen; Esc posts `Closed`. Other keys do nothing."""
+
+    BINDINGS = bindings("dialog")
+
+    @dataclass
+    class Chosen(Message):
+        menu: Menu
+        choice: str
+
+        @property
+        def control(self) -> Menu:
+            return self.menu
+
+    @dataclass
+    class Closed(Message):
+        menu: Menu
+
+        @property
+        def control(self) -> Menu:
+            return self.menu
+
+    def __init__(self, title: str, items: Sequence[Item], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._title = title
+        self._items = tuple(items)
+        self._said = ""
+        self.styles.height = len(self._items) + 1
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        return self._items
+
+    def line_at(self, y: int) -> Line:
+        if y == 0:
+            said = Span(f"  {self._said}", Role.WARN) if self._said else Span("  Esc closes", Role.MUTED)
+            return (Span(f" {self._title}", Role.TITLE), said)
+        if y > len(self._items):
+            return EMPTY
+        item = self._items[y - 1]
+        if item.reason:
+            text = fit(f"   {display(item.key)}  {item.text}", 44)
+            return (Span(text, Role.MUTED), Span(cut(f" {item.reason}", self.size.width - 45), Role.MUTED))
+        return (Span(f"   {display(item.key)}", Role.KEY), Span(f"  {item.text}"))
+
+    def on_key(self, event: KeyEvent) -> None:
+        for item in self._items:
+            if event.key == item.key:
+                event.stop()
+                event.prevent_default()
+                if item.reason:
+                    self._said = f"{item.text}: {item.reason}"
+                    self.redraw()
+                else:
+                    self.post_message(self.Chosen(self, item.choice))
+                return
+
+    def action_close(self) -> None:
+        self.post_message(self.Closed(self))

@@ -1,0 +1,57 @@
+"""Open the app on a scripted scene, to look at it: `python -m tests.ui.preview degraded [--theme light] [--ascii] [--moving]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from datetime import timedelta
+
+from tests.ui import scenes
+from tests.ui.stand_in import services
+
+from mlrelease_tui.app import MlreleaseApp, run_app
+from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.screens.services import Appearance
+from mlrelease_tui.store.facts import EndpointObserved
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scene", choices=sorted(scenes.SCENES))
+    parser.add_argument("--theme", default="")
+    parser.add_argument("--ascii", action="store_true")
+    parser.add_argument("--moving", action="store_true", help="change one weight each second")
+    chosen = parser.parse_args()
+    state = scenes.SCENES[chosen.scene](scenes.NOW)
+    given = services(state, lambda: scenes.NOW, Appearance(theme=chosen.theme, ascii=chosen.ascii))
+    app = MlreleaseApp(given)
+    if chosen.moving:
+
+        async def move() -> None:
+            step = 0
+            while True:
+                await asyncio.sleep(1.0)
+                step += 1
+                given.store.emit(EndpointObserved(_moved(next(iter(state.endpoints.values())), step)))
+
+        tasks: list[asyncio.Task[None]] = []
+
+        def start() -> None:
+            tasks.append(asyncio.create_task(move()))
+
+        app.call_later(start)
+    return run_app(app)
+
+
+def _moved(item: Endpoint, step: int) -> Endpoint:
+    from dataclasses import replace
+
+    stable, *rest = item.variants
+    weight = 1000 + 100 * (step % 50)
+    variants = (replace(stable, weight_bp=10_000 - weight), *(replace(other, weight_bp=weight) for other in rest[:1]))
+    return replace(item, variants=variants, observed_at=item.observed_at + timedelta(seconds=step))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
