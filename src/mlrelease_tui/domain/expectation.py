@@ -45,6 +45,22 @@ class AliasExpectation:
 Expectation = EndpointExpectation | AliasExpectation
 
 
+def expectation_of(endpoint: Endpoint, *, absent: tuple[str, ...] = ()) -> EndpointExpectation:
+    """Everything of `endpoint`, as it is, that an action can move: what a driver says of the state before or after a write."""
+    stable = endpoint.variant(Role.STABLE)
+    weights = weights_of(endpoint)
+    return EndpointExpectation(
+        endpoint.ref,
+        uid=endpoint.uid,
+        weights=tuple(sorted(weights.items())) if weights else None,
+        present=tuple(sorted(variant.name for variant in endpoint.variants)),
+        absent=absent,
+        stable_version=stable.version if stable else None,
+        held=endpoint.rollout.hold is not None,
+        step_index=endpoint.rollout.step_index,
+    )
+
+
 def endpoint_mismatches(expected: EndpointExpectation, endpoint: Endpoint | None) -> tuple[str, ...]:
     """What of `expected` does not hold, each as "what is, not what should be"; empty when all holds.
 
