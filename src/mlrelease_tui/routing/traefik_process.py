@@ -198,7 +198,7 @@ class TraefikProcess:
         for path in (self.data_dir, self.routes_directory):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
-        # Traefik's file provider wants its file at start-up; this one has no routes.
+        # Without its file at start-up Traefik's provider ends and never looks again; this one has no routes.
         with (
             contextlib.suppress(FileExistsError),
             (self.routes_directory / FILE_NAME).open("x", encoding="ascii") as file,
