@@ -110,7 +110,7 @@ class ClientRegistry:
             page = self._client.search_registered_models(
                 filter_string=filter_string or None, max_results=limit, order_by=["name ASC"], page_token=token or None
             )
-            return {"registered_models": [_payload(item) for item in page], "next_page_token": page.token or ""}
+            return {"registered_models": [_payload(item) for item in page], "next_page_token": _token(page.token)}
 
         return await self._read("the list of models", deadline, search)
 
@@ -125,7 +125,7 @@ class ClientRegistry:
             page = self._client.search_model_versions(
                 filter_string, max_results=limit, order_by=["version_number DESC"]
             )
-            return {"model_versions": [_payload(item) for item in page], "next_page_token": page.token or ""}
+            return {"model_versions": [_payload(item) for item in page], "next_page_token": _token(page.token)}
 
         return await self._read("the list of versions", deadline, search)
 
@@ -270,6 +270,11 @@ def _require_existing(uri: str) -> None:
             raise Unreachable(f"there is no database at {path}", hint="look at the url; it is not created by itself")
     elif parts.scheme == "file" and not Path(place).is_dir():
         raise Unreachable(f"there is no store at {place}", hint="look at the url; it is not created by itself")
+
+
+def _token(token: Any) -> str:
+    """A page token as REST shows it; the SQL store gives bytes."""
+    return token.decode("ascii", errors="replace") if isinstance(token, bytes) else str(token or "")
 
 
 def _payload(entity: Any) -> dict[str, Any]:
