@@ -33,6 +33,8 @@ from mlrelease_tui.routing.traefik_process import TraefikAddresses
 
 KIND = "local"
 _WATCH_S = 1.0
+_SETTLE_LOOKS = 5
+_SETTLE_S = 0.06
 
 _Documents = tuple[dict[str, EndpointDefinition], dict[str, WantedEndpoint], Supervision, TraefikAddresses | None]
 
@@ -195,7 +197,7 @@ class LocalConnector:
         if router is None:
             observed = Observed(definition.route, None, 0, None, {}, "", "it was never started", self._settings.now())
         else:
-            observed = await router.read(definition.route)
+            observed = await _settled(router, definition.route)
         reading = Reading(
             connection=self.name,
             environment=self._settings.environment,
@@ -249,3 +251,14 @@ class LocalConnector:
     async def perform(self, write: Write, stamp: Stamp) -> Receipt:
         await self._documents()
         return await self._performing.perform(write, stamp)
+
+
+async def _settled(router: TraefikRouter, route: str) -> Observed:
+    """What a route does. The router takes a moment to load what was just written; that moment is waited out."""
+    for _ in range(_SETTLE_LOOKS):
+        observed = await router.read(route)
+        behind = observed.live_generation is not None and observed.live_generation < observed.generation
+        if not behind or observed.error:
+            break
+        await asyncio.sleep(_SETTLE_S)
+    return observed

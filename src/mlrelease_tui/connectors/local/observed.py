@@ -33,7 +33,7 @@ class ObservedProcess:
     """One process. `pid` 0 where none runs; `pid` with `started` (clock ticks since boot) name it beyond doubt.
 
     `restarts` counts all, `failures` those in a row without a lasting success between. `last_exit` says how it last
-    ended, "" where it never did. `since` is RFC 3339 UTC.
+    ended, "" where it never did. `since` is when it was last started, RFC 3339 UTC.
     """
 
     version: str

@@ -12,11 +12,12 @@ from typing import Any
 from mlrelease_tui.connectors._blocking import BlockingPool
 from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.local.definitions import EndpointDefinition, read_definitions
-from mlrelease_tui.connectors.local.desired import Mark, WantedProcess, change_desired, read_desired, restarted
+from mlrelease_tui.connectors.local.desired import Mark, change_desired, read_desired
 from mlrelease_tui.connectors.local.documents import Busy
+from mlrelease_tui.connectors.local.effects import route_after
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.observed import ProcessState, Supervision, read_observed
-from mlrelease_tui.connectors.local.release_state import KnownVersion, mark_of, state_from_json
+from mlrelease_tui.connectors.local.release_state import mark_of, state_from_json
 from mlrelease_tui.connectors.local.writes import AWAIT_READY, DRAIN, PROCESSES, ROUTE, Split
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Stamp
@@ -24,9 +25,7 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict, OutcomeUnknown, Refused, Rejected, TimedOut, Unreachable
 from mlrelease_tui.routing.api import (
     InFlight,
-    Mirror,
     Observed,
-    RoutedVersion,
     Router,
     StaleGeneration,
     TrafficPlan,
@@ -104,32 +103,20 @@ class Performing:
         self, definition: EndpointDefinition, payload: Mapping[str, Any], mark: Mark, current: TrafficPlan | None
     ) -> TrafficPlan:
         supervision = await self._supervision()
-        versions = []
-        for name, weight in payload["weights"]:
+
+        def url_of(name: str) -> str:
             process = supervision.process(definition.key, name)
             there = current.version(name) if current else None
             if process is not None and process.port:
-                url = f"http://127.0.0.1:{process.port}"
-            elif there is not None:
-                url = there.url
-            else:
-                raise Rejected(
-                    f"no process {name} of {definition.key} runs, so the route can't have it",
-                    hint="nothing was changed; start it first",
-                )
-            versions.append(RoutedVersion(name, url, weight, definition.health_path))
-        known = {name: KnownVersion(**value) for name, value in payload["versions"].items()}
-        before = state_from_json(current.state if current else {})
-        mirror = payload["mirror"]
-        return TrafficPlan(
-            route=str(payload["route"]),
-            stable=str(payload["stable"]),
-            versions=tuple(versions),
-            mirror=Mirror(mirror[0], mirror[1]) if mirror else None,
-            sticky_cookie=current.sticky_cookie if current else "",
-            state=before.changed(payload["change"], mark).knowing(known).as_json(),
-            generation=current.generation if current else 0,
-        )
+                return f"http://127.0.0.1:{process.port}"
+            if there is not None:
+                return there.url
+            raise Rejected(
+                f"no process {name} of {definition.key} runs, so the route can't have it",
+                hint="nothing was changed; start it first",
+            )
+
+        return route_after(payload, mark, current, url_of, definition.health_path)
 
     async def _change_processes(
         self, definition: EndpointDefinition, payload: Mapping[str, Any], mark: Mark
@@ -138,11 +125,6 @@ class Performing:
         if removed:
             await self._not_routed(definition, removed)
 
-        def change(now: Mapping[str, WantedProcess]) -> Mapping[str, WantedProcess]:
-            kept = {name: process for name, process in now.items() if name not in removed}
-            kept |= {name: WantedProcess(**value) for name, value in payload.get("add", {}).items()}
-            return kept | {name: restarted(kept[name]) for name in payload.get("restart", ()) if name in kept}
-
         try:
             wanted, made = await self.pool.run(
                 self.timeout_s + _LOCK_S,
@@ -150,7 +132,7 @@ class Performing:
                     self.layout,
                     definition.key,
                     int(payload["expect"]),
-                    change,
+                    lambda now: processes_after(payload, now),
                     mark,
                     lock_s=min(_LOCK_S, self.timeout_s),
                 ),

@@ -190,6 +190,7 @@ class SupervisedProcess:
             self._failed(f"{launch.argv[0]} can't be started: {getattr(failure, 'strerror', '') or failure}")
             return
         self._started = start_ticks(self._child.pid)
+        self._since = self._around.now()
         self._become(ProcessState.STARTING, self._message if self._failures else "")
 
     def _ended(self, code: int) -> None:
@@ -236,8 +237,6 @@ class SupervisedProcess:
             self._around.wake()
 
     def _become(self, state: ProcessState, message: str) -> None:
-        if state is not self._state:
-            self._since = self._around.now()
         self._state, self._message = state, message
         self._around.wake()
 

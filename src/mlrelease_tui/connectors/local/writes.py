@@ -83,6 +83,12 @@ class PlanBuilder:
         self._layout = layout
         self.endpoint = endpoint
         self.route_generation, self.process_generation = int(found[1]), int(found[2])
+        if self.route_generation and endpoint.stable and endpoint.stable.weight_bp is None:
+            raise Refused(
+                f"{endpoint.ref.name} can't be changed while the router does not show what it runs: "
+                + "; ".join(endpoint.problems),
+                hint="look at the router; read again once it answers",
+            )
         self.versions = {variant.name: raw(variant.version) for variant in endpoint.variants}
         self.split = _split_of(endpoint)
         self.running = [variant.name for variant in endpoint.variants if variant.desired]
@@ -150,6 +156,7 @@ class PlanBuilder:
         )
 
     def drain(self, name: str) -> None:
+        pages = [item.url for v in self.endpoint.variants if v.name == name for item in v.series if item.url]
         self._wait(
             DRAIN,
             {"name": name, "route": self._route},
@@ -159,6 +166,7 @@ class PlanBuilder:
             precondition=f"the router sends {name} no requests",
             settle_s=DRAIN_WAIT_S,
             expectation=self._expectation(),
+            shell=f"curl -fsS {shlex.quote(pages[0])} | grep in_flight" if pages else "",
         )
 
     def write_route(
@@ -284,6 +292,7 @@ class PlanBuilder:
         precondition: str,
         settle_s: float,
         expectation: EndpointExpectation,
+        shell: str = "",
     ) -> None:
         self._writes.append(
             Write(
@@ -298,6 +307,7 @@ class PlanBuilder:
                 undo="",
                 assumes=expectation,
                 expects=expectation,
+                shell=shell,
                 mutates=False,
                 settle_s=settle_s,
             )
