@@ -14,7 +14,7 @@ from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.local.definitions import EndpointDefinition, read_definitions
 from mlrelease_tui.connectors.local.desired import Mark, change_desired, read_desired
 from mlrelease_tui.connectors.local.documents import Busy
-from mlrelease_tui.connectors.local.effects import route_after
+from mlrelease_tui.connectors.local.effects import processes_after, route_after
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.observed import ProcessState, Supervision, read_observed
 from mlrelease_tui.connectors.local.release_state import mark_of, state_from_json
