@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,13 +21,14 @@ from mlrelease_tui.audit.identity import this_identity
 from mlrelease_tui.audit.log import AuditLog
 from mlrelease_tui.config.model import Binding as ConfiguredBinding
 from mlrelease_tui.config.model import Config, ConnectionConfig
+from mlrelease_tui.config.reading import load
 from mlrelease_tui.connectors import plugins
-from mlrelease_tui.connectors.api import Connector, Credential, Settings
+from mlrelease_tui.connectors.api import Connector, Credential, Option, Settings
 from mlrelease_tui.credentials.command import run_command
 from mlrelease_tui.credentials.wallet import Prompt, Wallet
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.status import DEFAULT_GUARD, Binding, Guard
+from mlrelease_tui.domain.status import DEFAULT_GUARD, MIN_REQUESTS, Binding, Guard
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ConfigError
 from mlrelease_tui.judgement.jury import SLOW_S, Jury
@@ -61,7 +62,7 @@ class Program:
     def remember(self) -> None:
         """Keep the fleet for the next start. That it can't be kept is no error: the next start is only emptier."""
         with suppress(OSError):
-            cache.save(self.cache_path, self.store.state, config=str(self.config.path), now=datetime.now(UTC))
+            cache.save(self.cache_path, self.store.state, config=str(self.config.path), now=_utc_now())
 
     async def close(self) -> None:
         """Stop reading, let the actions under way end, close every connection."""
@@ -70,6 +71,18 @@ class Program:
         self.remember()
         await asyncio.gather(*(connector.close() for connector in self.connectors.values()), return_exceptions=True)
         self.audit.close()
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], *, action_ids: Collection[str] | None = None) -> Config:
+    """Read the configuration with the keys of every installed connector. ConfigError as `config.reading.load` raises it."""
+    known: dict[str, Mapping[str, Option] | None] = {}
+    for plugin in plugins.plugins():
+        if not plugin.is_own:
+            try:
+                known[plugin.kind] = plugins.load(plugin.kind).options
+            except ConfigError:
+                known[plugin.kind] = None
+    return load(path, environ, known_keys=known, action_ids=action_ids)
 
 
 def build(
@@ -82,7 +95,9 @@ def build(
     """Wire a program for `config`. `prompt` asks the person for a secret, None where nobody can be asked."""
     env = dict(os.environ if environ is None else environ)
     wallet = Wallet(config, env=env, prompt=prompt, run=run_command, clock=_utc_now)
-    state = cache.load(config.state_dir / "last-known.json", config=str(config.path)) if restore else None
+    state = (
+        cache.load(config.state_dir / "last-known.json", config=str(config.path), now=_utc_now()) if restore else None
+    )
     store = Store(state)
     connectors = _connect(config, wallet, env, store)
     bindings = tuple(_binding(item) for item in config.bindings)
@@ -127,6 +142,9 @@ def _settings(connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, st
     async def credential() -> Credential | None:
         return await asyncio.to_thread(wallet.credential, connection.name)
 
+    async def renew() -> Credential | None:
+        return await asyncio.to_thread(wallet.renew, connection.name)
+
     timeout = connection.options.get("timeout_s")
     return Settings(
         name=connection.name,
@@ -135,16 +153,27 @@ def _settings(connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, st
         environment=connection.environment,
         timeout_s=float(timeout) if isinstance(timeout, int | float) else CALL_TIMEOUT_S,
         credential=credential,
+        renew=renew,
         environ=MappingProxyType(dict(env)),
     )
 
 
 def _binding(item: ConfiguredBinding) -> Binding:
-    guard = item.guard
-    if guard is None:
+    found = item.guard
+    if found is None:
         return Binding(item.endpoint, item.model, item.alias)
-    p99_s = None if guard.p99_ms is None else guard.p99_ms / 1000
-    return Binding(item.endpoint, item.model, item.alias, Guard(guard.error_ratio, p99_s))
+    guard = Guard(
+        error_ratio=found.error_ratio,
+        p50_s=_seconds(found.p50_ms),
+        p95_s=_seconds(found.p95_ms),
+        p99_s=_seconds(found.p99_ms),
+        min_requests=MIN_REQUESTS if found.min_requests is None else found.min_requests,
+    )
+    return Binding(item.endpoint, item.model, item.alias, guard)
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _slow_by_guard(bindings: tuple[Binding, ...]) -> Callable[[EndpointRef], float]:

@@ -68,7 +68,8 @@ async def no_credential() -> Credential | None:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the core gives a connector. `options` are the connection's own keys from the configuration, already checked
-    against the factory's `options`; paths in them are absolute. `timeout_s` bounds every call, in seconds."""
+    against the factory's `options`; paths in them are absolute. `timeout_s` bounds every call, in seconds. `renew` asks
+    the credential's source again although what it gave has not expired: once after a 401, for reads only."""
 
     name: str
     kind: str
@@ -76,6 +77,7 @@ class Settings:
     environment: str = ""
     timeout_s: float = 10.0
     credential: CredentialSource = no_credential
+    renew: CredentialSource = no_credential
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     cache_dir: Path | None = None

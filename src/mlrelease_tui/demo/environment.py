@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,15 @@ from typing import Final
 from mlrelease_tui.audit.clock import SystemClock
 from mlrelease_tui.audit.uuid7 import Uuid7
 from mlrelease_tui.config.initial import Draft, DraftBinding, render, write_initial
-from mlrelease_tui.connectors.api import Artifact, Connector, Performer, Settings
+from mlrelease_tui.connectors import plugins
+from mlrelease_tui.connectors.api import (
+    AliasMovable,
+    Artifact,
+    Connector,
+    Performer,
+    Settings,
+    VersionSource,
+)
 from mlrelease_tui.connectors.local.connector import LocalConnector
 from mlrelease_tui.connectors.local.definitions import EndpointDefinition, define_endpoint
 from mlrelease_tui.connectors.local.setup import deploy, start_supervisor, wait_until_up
@@ -37,7 +46,7 @@ from mlrelease_tui.demo.zygote import Zygote
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import ReleaseError, TimedOut, Unreachable
+from mlrelease_tui.errors import TimedOut, Unreachable
 from mlrelease_tui.routing.traefik_process import TraefikAddresses
 
 TRAIN_S: Final = 120.0
@@ -73,7 +82,7 @@ class DemoEnvironment:
         self._environ = environ
         self._progress = progress
         self._clock = clock
-        self._new_id = Uuid7(SystemClock(), _entropy)
+        self._new_id = Uuid7(SystemClock(), os.urandom)
         self._registry = RegistryServer(folder / "registry", environ=environ)
         self._zygote = Zygote(folder / "servers", environ=environ)
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -201,8 +210,6 @@ class DemoEnvironment:
         """A pipeline that trusted the offline metrics moved the alias to the canary: a rollback has to bring it back."""
         registry = self._connector(REGISTRY, "mlflow", {"url": self._registry.url})
         try:
-            from mlrelease_tui.connectors.api import AliasMovable, VersionSource
-
             if not (isinstance(registry, VersionSource) and isinstance(registry, AliasMovable)):
                 raise Unreachable("the registry connector can't move aliases")
             model = await registry.model(ModelRef(REGISTRY, scene.model))
@@ -268,7 +275,12 @@ class DemoEnvironment:
         path = self.folder / "config.toml"
         text = render(
             [
-                Draft(REGISTRY, "mlflow", {"url": self._registry.url}, environment=ENVIRONMENT),
+                Draft(
+                    REGISTRY,
+                    "mlflow",
+                    {"url": self._registry.url, "credential": {"none": True}},
+                    environment=ENVIRONMENT,
+                ),
                 Draft(TARGET, "local", {"directory": str(target)}, environment=ENVIRONMENT),
                 Draft(METRICS, "scrape", {"targets": [f"{addresses.api_url}/metrics"]}, environment=ENVIRONMENT),
             ],
@@ -283,8 +295,6 @@ class DemoEnvironment:
         return Settings(name, kind, options, ENVIRONMENT, timeout_s=30.0, environ=dict(self._environ))
 
     def _connector(self, name: str, kind: str, options: Mapping[str, str]) -> Connector:
-        from mlrelease_tui.connectors import plugins
-
         return plugins.load(kind)(self._settings(name, kind, options))
 
     def _stamp(self, verb: str, why: str) -> Stamp:
@@ -300,12 +310,6 @@ def _binding(scene: Scene) -> DraftBinding:
     return DraftBinding(f"{TARGET}/local/{scene.endpoint}", f"{REGISTRY}/{scene.model}", STABLE_ALIAS, guard)
 
 
-def _entropy(size: int) -> bytes:
-    import os
-
-    return os.urandom(size)
-
-
 def new_folder() -> Path:
     """A fresh folder for one run, readable by its owner only."""
     return Path(tempfile.mkdtemp(prefix="mlrelease-demo-"))
@@ -314,6 +318,3 @@ def new_folder() -> Path:
 def remove_folder(folder: Path) -> None:
     """Take away everything that a run left in its folder."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = ["DemoEnvironment", "DemoReport", "ReleaseError", "new_folder", "remove_folder"]

@@ -7,6 +7,8 @@ from typing import Final
 
 from mlrelease_tui.domain.status import Guard
 
+GUARD: Final = Guard(error_ratio=0.02, p99_s=0.25)
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -19,7 +21,7 @@ class Scene:
     weight_bp: int = 1000
     rate: float = 20.0
     alias_leads: bool = False
-    guard: Guard = Guard(error_ratio=0.02, p99_s=0.25)
+    guard: Guard = GUARD
 
 
 SCENES: Final = (

@@ -41,10 +41,16 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What users must not feel: error ratio 0–1 and p99 in seconds, None where not guarded."""
+    """What users must not feel: error ratio 0–1 and latencies in seconds, None where not guarded.
+
+    Below `min_requests` in the window a guard says nothing.
+    """
 
     error_ratio: float | None = None
+    p50_s: float | None = None
+    p95_s: float | None = None
     p99_s: float | None = None
+    min_requests: int = MIN_REQUESTS
 
 
 DEFAULT_GUARD: Final = Guard(error_ratio=0.05)
@@ -163,15 +169,21 @@ def assess(
 
 
 def _guard_reasons(name: str, version: str, role: Role, metrics: VariantMetrics | None, guard: Guard) -> list[Reason]:
-    if metrics is None or metrics.coverage is not Coverage.OK or (metrics.requests or 0) < MIN_REQUESTS:
+    if metrics is None or metrics.coverage is not Coverage.OK or (metrics.requests or 0) < guard.min_requests:
         return []
     found: list[Reason] = []
     if guard.error_ratio is not None and metrics.error_ratio is not None and metrics.error_ratio > guard.error_ratio:
         text = f"{role} {version}: {metrics.error_ratio:.1%} errors, guard {guard.error_ratio:.1%}"
         found.append(Reason(Severity.CRIT, text, name))
-    if guard.p99_s is not None and metrics.p99_s is not None and metrics.p99_s > guard.p99_s:
-        text = f"{role} {version}: p99 {metrics.p99_s * 1000:.0f} ms, guard {guard.p99_s * 1000:.0f} ms"
-        found.append(Reason(Severity.CRIT, text, name))
+    latencies = (
+        ("p50", metrics.p50_s, guard.p50_s),
+        ("p95", metrics.p95_s, guard.p95_s),
+        ("p99", metrics.p99_s, guard.p99_s),
+    )
+    for word, seen, limit in latencies:
+        if seen is not None and limit is not None and seen > limit:
+            text = f"{role} {version}: {word} {seen * 1000:.0f} ms, guard {limit * 1000:.0f} ms"
+            found.append(Reason(Severity.CRIT, text, name))
     return found
 
 

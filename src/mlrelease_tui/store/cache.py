@@ -7,27 +7,35 @@ msgspec, which checks the types, so that a damaged or foreign file is as good as
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Model
+from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.store.state import Freshness, State
+from mlrelease_tui.store.state import Freshness, Series, State
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_BYTES: Final = 64 * 1024 * 1024
+SAMPLES_MAX_AGE: Final = timedelta(minutes=5)
 MAX_MODELS: Final = 2_000
 """Models kept: those of the fleet are wanted at once, the rest is read when its screen is opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastKnown:
-    """What is kept, and of when. `config` is the configuration file it belongs to."""
+    """What is kept, and of when. `config` is the configuration file it belongs to.
+
+    `samples` are each variant's last reading: the next command's window opens there. Their monotonic times mean something
+    only in the boot that `boot_id` names.
+    """
 
     version: int
     config: str
@@ -35,6 +43,8 @@ class LastKnown:
     endpoints: tuple[Endpoint, ...]
     models: tuple[Model, ...]
     connections: tuple[ConnectionHealth, ...]
+    samples: tuple[VariantSample, ...]
+    boot_id: str
 
 
 def save(path: Path, state: State, *, config: str, now: datetime) -> None:
@@ -44,7 +54,14 @@ def save(path: Path, state: State, *, config: str, now: datetime) -> None:
     bound = {endpoint.model for endpoint in state.endpoints.values()}
     models = sorted(state.models.values(), key=lambda model: (model.ref not in bound, model.ref))[:MAX_MODELS]
     kept = LastKnown(
-        VERSION, config, now, tuple(state.endpoints.values()), tuple(models), tuple(state.connections.values())
+        VERSION,
+        config,
+        now,
+        tuple(state.endpoints.values()),
+        tuple(models),
+        tuple(state.connections.values()),
+        tuple(readings[-1] for variants in state.series.values() for readings in variants.values()),
+        _boot_id(),
     )
     content = msgspec.json.encode(kept, enc_hook=_encode)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -59,7 +76,7 @@ def save(path: Path, state: State, *, config: str, now: datetime) -> None:
         raise
 
 
-def load(path: Path, *, config: str) -> State:
+def load(path: Path, *, config: str, now: datetime) -> State:
     """The state of the last run with this configuration; an empty one where there is none that can be trusted."""
     import msgspec
 
@@ -75,8 +92,26 @@ def load(path: Path, *, config: str) -> State:
         freshness=MappingProxyType({name: Freshness(read_at=kept.saved_at) for name in _names(kept)}),
         endpoints=MappingProxyType({item.ref: item for item in kept.endpoints}),
         models=MappingProxyType({item.ref: item for item in kept.models}),
+        series=_series(kept, now),
         from_cache=_names(kept),
     )
+
+
+def _series(kept: LastKnown, now: datetime) -> Mapping[EndpointRef, Mapping[str, Series]]:
+    """The last readings, where they are of this boot and young enough to open a window."""
+    found: dict[EndpointRef, dict[str, Series]] = {}
+    if kept.boot_id and kept.boot_id == _boot_id():
+        for sample in kept.samples:
+            if timedelta(0) <= now - sample.at <= SAMPLES_MAX_AGE:
+                found.setdefault(sample.endpoint, {})[sample.variant] = (sample,)
+    return MappingProxyType({ref: MappingProxyType(variants) for ref, variants in found.items()})
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def _names(kept: LastKnown) -> frozenset[str]:
