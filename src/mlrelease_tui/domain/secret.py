@@ -73,6 +73,8 @@ class HiddenMapping(Mapping[str, str]):
 
     __slots__ = ("_open",)
 
+    _open: Callable[[], Mapping[str, str]]
+
     def __init__(self, content: Mapping[str, str]) -> None:
         kept = dict(content)
         self._open = lambda: kept
