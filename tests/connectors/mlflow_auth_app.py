@@ -37,6 +37,9 @@ def main() -> None:
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = (folder / "artifacts").as_uri()
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"127.0.0.1:{port}"
 
+    # By this name `mlflow server` tells the factory which kind of application to make.
+    os.environ["_MLFLOW_SGI_NAME"] = "uvicorn"
+
     import uvicorn
     from mlflow.server.auth import create_app
 

@@ -170,7 +170,6 @@ def stamp(by: str = "ana", why: str = "errors", intent: str = "i-1") -> Stamp:
 
 def start_guarded(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server with MLflow's basic-auth app: its process (end it with `stop_child`) and its address."""
-
     config = folder / "auth.ini"
     config.write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder / 'users.db'}\n"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.connectors.mlflow_server import Tracking, ref, stamp
+from tests.connectors.mlflow_server import Tracking, connector_to, ref, stamp
 
 from mlrelease_tui.connectors.mlflow.connector import MlflowConnector
 from mlrelease_tui.domain.expectation import AliasExpectation, alias_mismatches
@@ -185,6 +187,25 @@ async def test_of_two_at_the_same_moment_at_least_one_is_told(registry: MlflowCo
         assert all(
             isinstance(result, Conflict | OutcomeUnknown) or not isinstance(result, BaseException) for result in results
         )
+
+
+async def test_a_store_that_is_locked_past_the_deadline_leaves_the_outcome_unknown(tracking: Tracking) -> None:
+    name = tracking.model(versions=2)
+    tracking.alias(name, "champion", "1")
+    registry = connector_to(tracking.sqlite_uri, timeout_s=2.0)
+    write = await planned(registry, name, "2")
+    with contextlib.closing(sqlite3.connect(tracking.database, timeout=20)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutcomeUnknown, match="not answered in time"):
+            await registry.perform(write, stamp(intent="i-late"))
+        lock.rollback()
+    # The thread that still waited gets the lock: this is what "unknown" is for.
+    for _ in range(200):
+        if tracking.aliases(name) == {"champion": "2"}:
+            break
+        await asyncio.sleep(0.05)
+    assert tracking.aliases(name) == {"champion": "2"}
+    await registry.close()
 
 
 RACER = """
