@@ -20,6 +20,8 @@ from textual.filter import LineFilter
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
 from mlrelease_tui.presentation.lines import Role
+from mlrelease_tui.screens import commands
+from mlrelease_tui.screens.acting import ActingScreen
 from mlrelease_tui.screens.base import Flags, ReleaseScreen
 from mlrelease_tui.screens.pulse import Pulse
 from mlrelease_tui.screens.services import Services
@@ -29,8 +31,10 @@ from mlrelease_tui.themes import DEFAULT, NAMES, THEMES
 from mlrelease_tui.themes.dark import PALETTE as FALLBACK
 from mlrelease_tui.themes.semantic import variables_of
 from mlrelease_tui.widgets import keys
+from mlrelease_tui.widgets.clipboard import sequence
 from mlrelease_tui.widgets.line_filter import SafeOutput
 from mlrelease_tui.widgets.menu import Item, Menu
+from mlrelease_tui.widgets.plan_panel import PlanPanel
 from mlrelease_tui.widgets.prompt import Prompt
 
 TICK_S: Final = 5.0
@@ -52,6 +56,7 @@ class MlreleaseApp(App[None]):
         self._glyphs = ASCII if services.appearance.ascii or wants_ascii(environ, sys.getdefaultencoding()) else UNICODE
         self._safe_output = SafeOutput(ascii=self._glyphs is ASCII)
         super().__init__()
+        self._environ = environ
         self.services = services
         self.animation_level = "none"
         for theme in THEMES:
@@ -204,19 +209,68 @@ class MlreleaseApp(App[None]):
         await self.show_view(*self._last, remember=False)
 
     async def action_back(self) -> None:
-        if self.current.close_one():
+        if await self.current.close_one():
             return
         if self._trail:
             view, subject = self._trail.pop()
             await self.show_view(view, subject, remember=False)
 
     async def action_leave(self) -> None:
-        if self._trail or self.current.dock is not None:
+        if self._trail:
             await self.action_back()
-        elif not self.current.close_one():
+        elif not await self.current.close_one():
             self._ask_to_quit()
 
     # --- everywhere
+
+    def action_command(self) -> None:
+        self.current.open_command_line()
+
+    def action_palette(self) -> None:
+        self.current.open_palette()
+
+    @on(ReleaseScreen.Commanded)
+    async def _commanded(self, event: ReleaseScreen.Commanded) -> None:
+        match event.command:
+            case commands.Act(action):
+                # An action of the catalogue: the screen's own, or one of the app's.
+                namespace = self.current if hasattr(self.current, f"action_{action.partition('(')[0]}") else self
+                await self.run_action(action, namespace)
+            case commands.Visit(endpoint):
+                await self.show_view("endpoint", endpoint.id)
+            case commands.Dress(theme):
+                self.take_theme(theme)
+            case _:
+                pass
+
+    def take_theme(self, name: str) -> None:
+        if name not in NAMES:
+            self.current.say(f"no theme {name}: there are {', '.join(NAMES)}", Role.WARN)
+        else:
+            self.theme = name
+
+    @on(ActingScreen.Copy)
+    def _copy(self, event: ActingScreen.Copy) -> None:
+        self._copy_out(event.text, event.what)
+
+    @on(PlanPanel.WantsCopy)
+    def _copy_plan(self, event: PlanPanel.WantsCopy) -> None:
+        self._copy_out(event.text, "the commands")
+
+    def _copy_out(self, text: str, what: str) -> None:
+        escape = sequence(text, self._environ)
+        if escape is None:
+            self.current.say(f"{what}: too long for a terminal's clipboard", Role.WARN)
+            return
+        if self._driver is not None:
+            self._driver.write(escape)
+        self.current.say(f"sent {what} to the terminal's clipboard: {text}")
+
+    @on(PlanPanel.WantsArm)
+    def _arm_from_plan(self, event: PlanPanel.WantsArm) -> None:
+        """At three in the morning one key: the usual number of minutes, and the plan stays as it is."""
+        if self.services.store.state.access.may_write(self.services.now()) is not None:
+            self._arm(self.services.appearance.arm_minutes)
 
     def action_freeze(self) -> None:
         self._frozen = None if self._frozen is not None else self.services.store.state
@@ -249,10 +303,14 @@ class MlreleaseApp(App[None]):
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 480:
             self.current.say(f"{text!r} is no number of minutes from 1 to 480", Role.WARN)
             return
-        self.services.desk.arm(int(text))
+        self._arm(int(text))
+
+    def _arm(self, minutes: int) -> None:
+        self.services.desk.arm(minutes)
         refusal = self.services.store.state.access.may_write(self.services.now())
         if refusal is not None:
             self.current.say(f"{refusal.reason}; {refusal.hint}", Role.WARN)
+        self._draw()
 
     async def action_quit(self) -> None:
         if self.services.desk.busy:

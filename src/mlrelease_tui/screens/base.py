@@ -15,18 +15,23 @@ from textual.message import Message
 from textual.screen import Screen
 
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.intents import Intent
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import header
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Role, Span, clip, line
+from mlrelease_tui.screens import commands
+from mlrelease_tui.screens.planning import Planning
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
+from mlrelease_tui.themes import NAMES
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.bars import Bar
 from mlrelease_tui.widgets.menu import Menu
-from mlrelease_tui.widgets.prompt import Prompt
+from mlrelease_tui.widgets.plan_panel import PlanPanel
+from mlrelease_tui.widgets.prompt import Prompt, Suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +62,19 @@ class ReleaseScreen(Screen[None]):
         view: str
         subject: str = ""
 
+    @dataclass
+    class Commanded(Message):
+        """A `:` command that is not this screen's own."""
+
+        command: commands.Command
+
     def __init__(self, services: Services, glyphs: Glyphs, keymap: dict[str, str]) -> None:
         super().__init__()
         self.services = services
         self.glyphs = glyphs
         self.keymap = keymap
         self.flags = Flags()
+        self.planning: Planning | None = None
         self.state: State = services.store.state
         self.at: datetime = services.now()
         self._said: tuple[str, Role] | None = None
@@ -94,9 +106,13 @@ class ReleaseScreen(Screen[None]):
     def crumbs(self) -> Sequence[str]:
         return (self.NAME.capitalize(),)
 
-    def close_one(self) -> bool:
+    def narrow(self, words: str) -> bool:
+        """Filter what is listed; False where nothing is."""
+        return False
+
+    async def close_one(self) -> bool:
         """Close what is open on this screen, one thing at a time; False where nothing is."""
-        return self.close_dock()
+        return self.close_dock() or await self.close_plan()
 
     # --- refreshing
 
@@ -107,6 +123,8 @@ class ReleaseScreen(Screen[None]):
             return
         self._draw_header()
         self.show(state, now)
+        if self.planning is not None:
+            self.planning.look(self.services.store.state)
         self._draw_footer()
 
     def redraw(self) -> None:
@@ -186,12 +204,17 @@ class ReleaseScreen(Screen[None]):
             bar.show([clip(line(Span(f" {text}", role)), self.size.width)])
             return
         parts: list[Span | str] = [" "]
-        for identity in self.footer_keys():
+        for identity in self._valid_keys():
             item = keys.entry(identity)
             pressed = keys.keys_of(identity, self.keymap)
             if pressed:
                 parts += [Span(keys.display(pressed[0]), Role.KEY), Span(f" {item.hint or item.text}  ", Role.MUTED)]
         bar.show([clip(line(*parts), self.size.width)])
+
+    def _valid_keys(self) -> Sequence[str]:
+        if self.planning is not None and self.planning.panel is not None:
+            return ("plan.send", "plan.arm", "plan.reason", "plan.shell", "plan.copy", "plan.cancel")
+        return self.footer_keys()
 
     def footer_keys(self) -> Sequence[str]:
         return self.FOOTER
@@ -224,6 +247,75 @@ class ReleaseScreen(Screen[None]):
     def focus_body(self) -> None:
         """Put the focus back where keys move the selection."""
         self.query("#body DiffTable, #body Sheet").first().focus()
+
+    # --- commands
+
+    def open_command_line(self, text: str = "", note: str = "") -> None:
+        def suggest(typed: str) -> list[Suggestion]:
+            found = commands.completions(typed, self.state.endpoints, NAMES)
+            if not found and note:
+                found = [(typed, note)]
+            return [Suggestion(*pair) for pair in found]
+
+        self.open_dock(Prompt(":", value=text, suggest=suggest, id="command"))
+
+    def open_palette(self) -> None:
+        def suggest(typed: str) -> list[Suggestion]:
+            return [Suggestion(*pair) for pair in commands.everything(typed, self.state.endpoints)]
+
+        self.open_dock(Prompt("find:", suggest=suggest, picks=True, id="command"))
+
+    @on(Prompt.Entered, "#command")
+    async def _commanded(self, event: Prompt.Entered) -> None:
+        event.stop()
+        self.close_dock()
+        command = commands.parse(event.text, self.state.endpoints, self.selected())
+        match command:
+            case None:
+                return
+            case commands.Wish(intent):
+                await self.open_plan(intent)
+            case commands.Mistake(text):
+                self.say(text, Role.WARN)
+            case commands.Narrow(words):
+                if not self.narrow(words):
+                    self.say("there is no list to filter here", Role.WARN)
+            case _:
+                self.post_message(self.Commanded(command))
+
+    # --- plans
+
+    async def open_plan(self, intent: Intent) -> None:
+        """Ask for a plan and show it in the docked panel."""
+        self.close_dock()
+        if self.planning is None:
+            self.planning = Planning(self.services, self.glyphs, self.query_one("#work"))
+        await self.planning.open(intent)
+        self.call_after_refresh(self.redraw)
+
+    async def close_plan(self) -> bool:
+        if self.planning is None or not await self.planning.close():
+            return False
+        self.focus_body()
+        self.call_after_refresh(self.redraw)
+        return True
+
+    @on(PlanPanel.Closed)
+    async def _plan_closed(self, event: PlanPanel.Closed) -> None:
+        event.stop()
+        await self.close_plan()
+
+    @on(PlanPanel.Send)
+    def _plan_confirmed(self, event: PlanPanel.Send) -> None:
+        event.stop()
+        if self.planning is not None:
+            self.planning.send(event.plan, event.why, event.typed)
+
+    @on(PlanPanel.WantsPlan)
+    def _plan_expired(self, event: PlanPanel.WantsPlan) -> None:
+        event.stop()
+        if self.planning is not None:
+            self.planning.replan("the plan had expired: planned anew")
 
     @on(Prompt.Left)
     def _prompt_left(self, event: Prompt.Left) -> None:

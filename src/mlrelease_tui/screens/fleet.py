@@ -14,17 +14,16 @@ from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import fleet as view
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
+from mlrelease_tui.screens.acting import ActingScreen
 from mlrelease_tui.screens.rows import RowsScreen
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
-from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.diff_table import DiffTable
 from mlrelease_tui.widgets.sheet import Sheet
 
 
-class FleetScreen(RowsScreen):
+class FleetScreen(ActingScreen, RowsScreen):
     NAME = "fleet"
-    BINDINGS = keys.bindings("endpoint")
     SCOPES = ("list", "rows", "endpoint")
     FOOTER = (
         "list.open",

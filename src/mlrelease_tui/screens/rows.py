@@ -77,8 +77,13 @@ class RowsScreen(ReleaseScreen):
         self.close_dock()
         self.redraw()
 
-    def close_one(self) -> bool:
-        if super().close_one():
+    def narrow(self, words: str) -> bool:
+        self.wanted = self._last_wanted = words
+        self.redraw()
+        return True
+
+    async def close_one(self) -> bool:
+        if await super().close_one():
             return True
         if self.wanted:
             self.wanted = ""

@@ -148,7 +148,7 @@ CATALOGUE: Final[tuple[Key, ...]] = (
     Key("plan", "arm", ("W",), "arm writes", hint="arm"),
     Key("plan", "reason", ("i",), "give a reason", hint="reason"),
     Key("plan", "shell", ("e",), "the same as shell commands, and back", hint="shell"),
-    Key("plan", "copy", ("C",), "copy the shell commands"),
+    Key("plan", "copy", ("C",), "copy the shell commands", hint="copy"),
     Key("plan", "more", ("j", "down", "ctrl+d"), "scroll the plan down"),
     Key("plan", "less", ("k", "up", "ctrl+u"), "scroll the plan up"),
     Key("plan", "cancel", ("escape", "q", "enter"), "cancel, or close when it is done", hint="cancel"),

@@ -15,12 +15,14 @@ from mlrelease_tui.widgets.keys import bindings, display
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry: its letter, what it does, what it posts when chosen, and why it can't be ("" where it can)."""
+    """One entry: its letter, what it does, what it posts when chosen, why it can't be ("" where it can), and what the backend
+    calls it."""
 
     key: str
     text: str
     choice: str
     reason: str = ""
+    native: str = ""
 
 
 class Menu(Canvas, can_focus=True):
@@ -50,7 +52,7 @@ class Menu(Canvas, can_focus=True):
         self._title = title
         self._items = tuple(items)
         self._said = ""
-        self.styles.height = len(self._items) + 1
+        self.styles.height = len(self._items) + 2
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -66,7 +68,8 @@ class Menu(Canvas, can_focus=True):
         if item.reason:
             text = fit(f"   {display(item.key)}  {item.text}", 44)
             return (Span(text, Role.MUTED), Span(cut(f" {item.reason}", self.size.width - 45), Role.MUTED))
-        return (Span(f"   {display(item.key)}", Role.KEY), Span(f"  {item.text}"))
+        native = Span(cut(f"  = {item.native}", self.size.width - 45), Role.MUTED) if item.native else Span("")
+        return (Span(f"   {display(item.key)}", Role.KEY), Span(fit(f"  {item.text}", 40)), native)
 
     def on_key(self, event: KeyEvent) -> None:
         for item in self._items:

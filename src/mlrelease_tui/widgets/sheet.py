@@ -14,9 +14,12 @@ class Sheet(Canvas):
 
     BINDINGS = bindings("sheet")
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None, focusable: bool = False) -> None:
+    def __init__(
+        self, *, id: str | None = None, classes: str | None = None, focusable: bool = False, more: str = ""
+    ) -> None:
         super().__init__(id=id, classes=classes)
         self.can_focus = focusable
+        self._more = more
         self._lines: tuple[Line, ...] = ()
         self._top = 0
 
@@ -40,9 +43,13 @@ class Sheet(Canvas):
             return EMPTY
         below = len(self._lines) - index - 1
         if y == self.size.height - 1 and below > 0:
-            more = f" {below + 1} more lines below " if self.can_focus else " … "
+            more = f" {self._more}{below + 1} more lines below " if self.can_focus or self._more else " … "
             return spread(EMPTY, (Span(more, Role.MUTED),), self.size.width)
         return self._lines[index]
+
+    def rewind(self) -> None:
+        """Back to the first line."""
+        self._top = 0
 
     def scroll_lines(self, by: int) -> None:
         self._top = min(max(self._top + by, 0), self._highest)

@@ -1,0 +1,127 @@
+"""What keys do on an endpoint: the actions menu, the roll-back plan, explain, copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.message import Message
+
+from mlrelease_tui.domain.intents import (
+    AbortRollout,
+    ContinueRollout,
+    HoldRollout,
+    Intent,
+    PromoteVersion,
+    RestartEndpoint,
+    RetryRollout,
+    RollBack,
+    SwitchVersions,
+)
+from mlrelease_tui.domain.rollout import Verb
+from mlrelease_tui.domain.status import EndpointStatus
+from mlrelease_tui.presentation.lines import Role
+from mlrelease_tui.screens import commands
+from mlrelease_tui.screens.base import ReleaseScreen
+from mlrelease_tui.store import select
+from mlrelease_tui.widgets import keys
+from mlrelease_tui.widgets.menu import Item, Menu
+
+
+class ActingScreen(ReleaseScreen):
+    """A screen on which an endpoint can be selected (`selected`)."""
+
+    BINDINGS = keys.bindings("endpoint")
+
+    @dataclass
+    class Copy(Message):
+        """Copy `text` to the operator's clipboard; `what` says what it is."""
+
+        text: str
+        what: str
+
+    def selected_status(self) -> EndpointStatus | None:
+        ref = self.selected()
+        return select.status_of(self.state, ref, self.at) if ref is not None else None
+
+    def _acting_on(self) -> EndpointStatus | None:
+        status = self.selected_status()
+        if status is None:
+            self.say("no endpoint is selected")
+        return status
+
+    def action_actions(self) -> None:
+        status = self._acting_on()
+        if status is None:
+            return
+        running = select.action_on(self.state, status.ref)
+        busy = f"{running.plan.verb} is under way by {running.by}" if running is not None else ""
+        items = []
+        for entry in keys.of("menu"):
+            if entry.verb is None:
+                continue
+            full = entry.name == "full"
+            reason = busy or commands.unavailable(entry.verb, status.endpoint, status.known_good, full=full)
+            native = status.endpoint.support(entry.verb).native
+            pressed = keys.keys_of(entry.id, self.keymap)
+            items.append(Item(pressed[0] if pressed else "", entry.text, entry.name, reason, str(native)))
+        armed = self.state.access.may_write(self.at) is None
+        title = f"Actions on {status.ref.id}" + ("" if armed else "  [READ-ONLY: plans open, W arms]")
+        self.open_dock(Menu(title, items, id="actions"))
+
+    @on(Menu.Chosen, "#actions")
+    async def _action_chosen(self, event: Menu.Chosen) -> None:
+        event.stop()
+        self.close_dock()
+        status = self._acting_on()
+        if status is not None:
+            await self._ask(
+                status, Verb.PROMOTE if event.choice == "full" else Verb(event.choice), event.choice == "full"
+            )
+
+    async def _ask(self, status: EndpointStatus, verb: Verb, full: bool = False) -> None:
+        """Open the plan, or where a key cannot say all that is needed, the command line with the rest to be typed."""
+        endpoint = status.endpoint
+        if not full and commands.needs_words(verb, endpoint):
+            self.open_command_line(f"{verb.value} {endpoint.ref.id} ", commands.USAGE[verb.value])
+            return
+        simple: dict[Verb, type[Intent]] = {
+            Verb.HOLD: HoldRollout,
+            Verb.CONTINUE: ContinueRollout,
+            Verb.ABORT: AbortRollout,
+            Verb.ROLLBACK: RollBack,
+            Verb.RETRY: RetryRollout,
+            Verb.RESTART: RestartEndpoint,
+            Verb.SWITCH: SwitchVersions,
+        }
+        intent = PromoteVersion(endpoint.ref, full=full) if verb is Verb.PROMOTE else simple[verb](endpoint.ref)  # type: ignore[call-arg,arg-type]
+        await self.open_plan(intent)
+
+    async def action_rollback(self) -> None:
+        status = self._acting_on()
+        if status is None:
+            return
+        reason = commands.unavailable(Verb.ROLLBACK, status.endpoint, status.known_good)
+        if reason:
+            self.say(f"no roll back of {status.ref.name}: {reason}", Role.WARN)
+        else:
+            await self.open_plan(RollBack(status.ref))
+
+    def action_explain(self) -> None:
+        status = self._acting_on()
+        if status is not None:
+            self.post_message(self.Explain(status.ref.id))
+
+    @dataclass
+    class Explain(Message):
+        """Say why this endpoint (id) is in its state."""
+
+        endpoint: str
+
+    def action_copy_name(self) -> None:
+        if (status := self._acting_on()) is not None:
+            self.post_message(self.Copy(status.ref.id, "the name"))
+
+    def action_copy_command(self) -> None:
+        if (status := self._acting_on()) is not None:
+            self.post_message(self.Copy(f"mlrelease endpoint {status.ref.id}", "the command"))
