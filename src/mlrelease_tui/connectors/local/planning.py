@@ -116,7 +116,7 @@ def set_weight(layout: Layout, endpoint: Endpoint, weight_bp: int) -> tuple[Writ
         _not_held(endpoint)
     plan.write_route(
         {**dict(plan.split.weights), canary.name: weight, plan.stable: ALL_TRAFFIC_BP - weight},
-        {"step_index": _step_at(steps, weight), "aborted": False},
+        {"step_index": _step_at(steps, weight), "aborted": False, "retiring": []},
         mirror=plan.split.mirror,
         words=_step_words(steps, weight),
     )
