@@ -49,8 +49,9 @@ from mlrelease_tui.errors import (
 pytestmark = pytest.mark.real
 pytest_plugins = ["tests.connectors.mlflow_fixtures"]
 
-TIMEOUT_S = 1.0
-SLACK_S = 1.0
+PATIENT_S = 8.0
+SHORT_S = 1.2
+SLACK_S = 1.5
 ALIAS = "registered-models/alias"
 TAG = "registered-models/set-tag"
 
@@ -63,9 +64,21 @@ async def proxy(tracking: Tracking) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 async def registry(proxy: FaultProxy) -> AsyncIterator[MlflowConnector]:
-    connector = connector_to(proxy.url, timeout_s=TIMEOUT_S)
+    connector = connector_to(proxy.url, timeout_s=PATIENT_S)
     yield connector
     await connector.close()
+
+
+@pytest.fixture
+async def hurried(proxy: FaultProxy, fault: Fault) -> AsyncIterator[MlflowConnector]:
+    """A connector whose deadline is short where the fault is silence: the test waits for it."""
+    connector = connector_to(proxy.url, timeout_s=limit_s(fault))
+    yield connector
+    await connector.close()
+
+
+def limit_s(fault: Fault) -> float:
+    return SHORT_S if isinstance(fault, Silent | Drip) else PATIENT_S
 
 
 @contextlib.contextmanager
@@ -110,16 +123,17 @@ def name(tracking: Tracking) -> str:
     ],
 )
 async def test_a_read_that_fails_says_how_in_time(
-    proxy: FaultProxy, registry: MlflowConnector, name: str, fault: Fault, error: type[BackendError]
+    proxy: FaultProxy, hurried: MlflowConnector, name: str, fault: Fault, error: type[BackendError]
 ) -> None:
+    registry = hurried
     await registry.model(ref(name))
     proxy.on(fault)
     for call in (registry.model(ref(name)), registry.models(), registry.versions(ref(name))):
-        with within(TIMEOUT_S + SLACK_S), pytest.raises(error) as raised:
+        with within(limit_s(fault) + SLACK_S), pytest.raises(error) as raised:
             await call
         assert raised.type is error
         assert raised.value.hint
-    with within(TIMEOUT_S + SLACK_S):
+    with within(limit_s(fault) + SLACK_S):
         health = await registry.probe()
     assert health.state is (LinkState.AUTH if error in {Unauthenticated, Forbidden} else LinkState.DOWN)
     assert health.error_code == error.code
@@ -139,14 +153,16 @@ async def test_a_closed_port_is_unreachable_and_comes_back(
     assert (await registry.probe()).state is LinkState.OK
 
 
-async def test_a_drip_does_not_hold_up_other_calls(proxy: FaultProxy, registry: MlflowConnector, name: str) -> None:
+async def test_a_drip_does_not_hold_up_other_calls(proxy: FaultProxy, name: str) -> None:
     proxy.on(Drip(), path="model-versions/search")
-    slow = asyncio.create_task(registry.versions(ref(name)))
+    hurried = connector_to(proxy.url, timeout_s=3.0)
+    slow = asyncio.create_task(hurried.versions(ref(name)))
     for _ in range(5):
-        await registry.model(ref(name))
+        await hurried.model(ref(name))
     assert not slow.done()
     with pytest.raises(TimedOut):
         await slow
+    await hurried.close()
 
 
 async def test_a_name_that_is_no_host_is_unreachable() -> None:
@@ -252,7 +268,7 @@ async def test_no_secret_in_errors_values_or_reprs(proxy: FaultProxy) -> None:
     async def source() -> Token:
         return Token(secret)
 
-    registry = connector_to(proxy.url, credential=source, timeout_s=TIMEOUT_S)
+    registry = connector_to(proxy.url, credential=source, timeout_s=SHORT_S)
     said = [repr(registry), str(vars(registry)), repr(await registry.probe())]
     for fault in (UNAUTHORIZED, FORBIDDEN, Reset(), Silent(), LOGIN_PAGE, redirect("http://x.invalid/")):
         proxy.heal()
@@ -285,8 +301,8 @@ async def test_a_credential_source_that_hangs_ends_with_the_call(proxy: FaultPro
         await asyncio.Event().wait()
         raise AssertionError
 
-    registry = connector_to(proxy.url, credential=source, timeout_s=TIMEOUT_S)
-    with within(TIMEOUT_S + SLACK_S), pytest.raises(TimedOut, match="credential"):
+    registry = connector_to(proxy.url, credential=source, timeout_s=SHORT_S)
+    with within(SHORT_S + SLACK_S), pytest.raises(TimedOut, match="credential"):
         await registry.models()
     await registry.close()
 
@@ -313,11 +329,12 @@ async def test_a_credential_source_that_hangs_ends_with_the_call(proxy: FaultPro
     ],
 )
 async def test_a_lost_answer_is_unknown_the_move_is_sent_once_and_a_read_tells(
-    proxy: FaultProxy, registry: MlflowConnector, name: str, fault: Fault, applied: bool
+    proxy: FaultProxy, hurried: MlflowConnector, name: str, fault: Fault, applied: bool
 ) -> None:
+    registry = hurried
     write = await planned(registry, name)
     proxy.on(fault, method="POST", path=ALIAS)
-    with within(TIMEOUT_S + SLACK_S), pytest.raises(OutcomeUnknown):
+    with within(limit_s(fault) + SLACK_S), pytest.raises(OutcomeUnknown):
         await registry.perform(write, stamp(by="ana", intent="i-lost"))
     assert proxy.count("POST", ALIAS) == 1
     assert proxy.count("POST", TAG) == 1
@@ -342,11 +359,12 @@ async def test_a_refused_move_is_rejected_and_sent_once(
 
 @pytest.mark.parametrize("fault", [Reset(), Silent(), Says(500), LOGIN_PAGE, UNAUTHORIZED])
 async def test_what_fails_before_the_move_sends_nothing(
-    proxy: FaultProxy, registry: MlflowConnector, tracking: Tracking, name: str, fault: Fault
+    proxy: FaultProxy, hurried: MlflowConnector, tracking: Tracking, name: str, fault: Fault
 ) -> None:
+    registry = hurried
     write = await planned(registry, name)
     proxy.on(fault, method="GET")
-    with within(TIMEOUT_S + SLACK_S), pytest.raises(BackendError):
+    with within(limit_s(fault) + SLACK_S), pytest.raises(BackendError):
         await registry.perform(write, stamp())
     assert proxy.count("POST") == 0
     assert tracking.tags(name) == {}
