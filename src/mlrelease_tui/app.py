@@ -52,11 +52,18 @@ class MlreleaseApp(App[None]):
     BINDINGS = keys.bindings("app")
     TITLE = "mlrelease"
 
-    def __init__(self, services: Services, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        services: Services,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        when_painted: Callable[[], None] = lambda: None,
+    ) -> None:
         self._glyphs = ASCII if services.appearance.ascii or wants_ascii(environ, sys.getdefaultencoding()) else UNICODE
         self._safe_output = SafeOutput(ascii=self._glyphs is ASCII)
         super().__init__()
         self._environ = environ
+        self._when_painted = when_painted
         self.services = services
         self.animation_level = "none"
         for theme in THEMES:
@@ -101,6 +108,8 @@ class MlreleaseApp(App[None]):
     def on_mount(self) -> None:
         self._unsubscribe = self.services.store.subscribe(lambda state, fact: self._pulse.changed())
         self.set_interval(TICK_S, self._pulse.changed)
+        # What is known is on the screen before anything is read anew, and before anything heavy is imported for it.
+        self.call_after_refresh(self._when_painted)
         if not self.is_headless:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
@@ -267,10 +276,10 @@ class MlreleaseApp(App[None]):
         self.current.say(f"sent {what} to the terminal's clipboard: {text}")
 
     @on(PlanPanel.WantsArm)
-    def _arm_from_plan(self, event: PlanPanel.WantsArm) -> None:
+    async def _arm_from_plan(self, event: PlanPanel.WantsArm) -> None:
         """At three in the morning one key: the usual number of minutes, and the plan stays as it is."""
         if self.services.store.state.access.may_write(self.services.now()) is not None:
-            self._arm(self.services.appearance.arm_minutes)
+            await self._arm(self.services.appearance.arm_minutes)
 
     def action_freeze(self) -> None:
         self._frozen = None if self._frozen is not None else self.services.store.state
@@ -288,25 +297,25 @@ class MlreleaseApp(App[None]):
         self.current.toggle_class("-zoomed")
         self.current.call_after_refresh(self.current.redraw)
 
-    def action_arm(self) -> None:
+    async def action_arm(self) -> None:
         if self.services.store.state.access.may_write(self.services.now()) is None:
-            self.services.desk.disarm()
+            await self.services.desk.disarm()
             self.current.say("writes are disarmed: read-only")
             return
         minutes = str(self.services.appearance.arm_minutes)
         self.current.open_dock(Prompt("arm writes, for minutes:", value=minutes, id="arm"))
 
     @on(Prompt.Entered, "#arm")
-    def _arm_entered(self, event: Prompt.Entered) -> None:
+    async def _arm_entered(self, event: Prompt.Entered) -> None:
         text = event.text.strip()
         self.current.close_dock()
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 480:
             self.current.say(f"{text!r} is no number of minutes from 1 to 480", Role.WARN)
             return
-        self._arm(int(text))
+        await self._arm(int(text))
 
-    def _arm(self, minutes: int) -> None:
-        self.services.desk.arm(minutes)
+    async def _arm(self, minutes: int) -> None:
+        await self.services.desk.arm(minutes)
         refusal = self.services.store.state.access.may_write(self.services.now())
         if refusal is not None:
             self.current.say(f"{refusal.reason}; {refusal.hint}", Role.WARN)
@@ -339,6 +348,11 @@ class MlreleaseApp(App[None]):
 
 
 def run_app(app: MlreleaseApp, environ: Mapping[str, str] = os.environ) -> int:
+    """Run to the end on a loop of its own and return the exit code."""
+    return asyncio.run(run_app_async(app, environ))
+
+
+async def run_app_async(app: MlreleaseApp, environ: Mapping[str, str] = os.environ) -> int:
     """Run to the end and return the exit code. The mouse is off over SSH: its reports leak as keys on slow links."""
-    app.run(mouse=not environ.get("SSH_CONNECTION"))
+    await app.run_async(mouse=not environ.get("SSH_CONNECTION"))
     return app.return_code or 0

@@ -70,10 +70,11 @@ class ScriptedDesk:
     def busy(self) -> tuple[ActionProgress, ...]:
         return tuple(self._busy.values())
 
-    def arm(self, minutes: int) -> None:
+    async def arm(self, minutes: int) -> Refusal | None:
         self._store.emit(AccessChanged(Access(self._now() + timedelta(minutes=minutes))))
+        return None
 
-    def disarm(self) -> None:
+    async def disarm(self) -> None:
         self._store.emit(AccessChanged(Access()))
 
     async def prepare(self, intent: Intent) -> Plan | Refusal:
