@@ -49,7 +49,7 @@ Judging = Callable[[Endpoint, Iterable[VariantSample]], Verdict | None]
 
 PROBE_S: Final = 30.0
 MODELS_S: Final = 5.0
-WATCHED_S: Final = 30.0
+WATCHED_S: Final = 8.0
 LONGEST_PAUSE_S: Final = 60.0
 DEADLINE_S: Final = 20.0
 MODEL_PAGES: Final = 50
