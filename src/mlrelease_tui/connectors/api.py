@@ -9,9 +9,14 @@ Rules that the conformance kit checks:
 
 - every call is async, ends within its deadline (`Settings.timeout_s`, seconds) and raises only errors of `errors.py`;
 - every text from outside is `SafeText`; a name that goes back to the backend goes as `raw(text)`;
-- `perform` sends at most one mutating request, never retries it, and checks the write's precondition as late as the
-  backend allows; a lost answer is `OutcomeUnknown`, never a guess;
-- no secret in any repr, error or value.
+- `perform` sends at most one request that changes what the write names, never retries it, and checks the write's
+  precondition as late as the backend allows; a lost answer is `OutcomeUnknown`, never a guess. Where the stamp has no room in
+  that request (a status subresource, an alias) it may go in one of its own, whose failure does not fail the write;
+- no secret in any repr, error or value. A write's payload goes into the audit: it names what is to change and what must
+  hold, never a whole object of the backend (templates and services hold environments); `perform` reads that anew.
+
+A driver plans from the endpoint as read. What it needs beyond the fields of `Endpoint` (a ReplicaSet's name, the exact value
+of a pause condition) its connector remembers from that read, by `revision`, and hands to the driver that `driver` returns.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from typing import Any, Protocol, runtime_checkable
 from mlrelease_tui.domain.connection import ConnectionHealth
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, VersionPage
-from mlrelease_tui.domain.plan import Write
+from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Stamp
 from mlrelease_tui.domain.text import SafeText
@@ -299,6 +304,18 @@ class Receipt:
 
 
 @runtime_checkable
+class Rehearsable(Protocol):
+    """A connector that can ask its backend whether a write would be let through, without sending it."""
+
+    async def rehearse(self, write: Write) -> tuple[Check, ...]:
+        """Permission ("may"), the server's dry run ("dry run") and whatever else the backend says beforehand; nothing changes.
+
+        A check that the backend can't make is UNKNOWN, one that says no is FAIL. Raises only for a backend that is down.
+        """
+        ...
+
+
+@runtime_checkable
 class Performer(Protocol):
     """A connector that can carry out the writes which its drivers planned."""
 
@@ -343,6 +360,7 @@ CAPABILITIES: Mapping[str, type] = MappingProxyType(
         "scale": Scalable,
         "switch": Switchable,
         "shadow": Shadowable,
+        "rehearse": Rehearsable,
         "write": Performer,
         "metrics": MetricSource,
     }

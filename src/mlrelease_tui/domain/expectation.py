@@ -20,6 +20,10 @@ class EndpointExpectation:
 
     `uid` pins the object's identity, `weights` are basis points by variant name, `present` and `absent` are variant
     names, `stable_version` is the version in the stable role, `held` whether a person holds the rollout.
+
+    Some backends name a variant only once it exists (a ReplicaSet's hash, a revision's number), and some run on by
+    themselves after a write. For them: `version_weights` are basis points by version, summed over the variants that run it;
+    `ready` are versions of which every wanted replica is ready; `step_reached` is a step that the rollout is at or past.
     """
 
     endpoint: EndpointRef
@@ -31,6 +35,9 @@ class EndpointExpectation:
     held: bool | None = None
     step_index: int | None = None
     phases: tuple[Phase, ...] = ()
+    version_weights: tuple[tuple[str, int], ...] | None = None
+    ready: tuple[str, ...] = ()
+    step_reached: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,13 @@ class AliasExpectation:
 
 
 Expectation = EndpointExpectation | AliasExpectation
+
+
+def subject_of(expectation: Expectation) -> str:
+    """The one object that it speaks of, in words."""
+    if isinstance(expectation, AliasExpectation):
+        return f"alias {expectation.alias} of {expectation.model}"
+    return expectation.endpoint.id
 
 
 def expectation_of(endpoint: Endpoint, *, absent: tuple[str, ...] = ()) -> EndpointExpectation:
@@ -91,7 +105,26 @@ def endpoint_mismatches(expected: EndpointExpectation, endpoint: Endpoint | None
         found.append(f"at step {endpoint.rollout.step_index}, not {expected.step_index}")
     if expected.phases and endpoint.rollout.phase not in expected.phases:
         found.append(f"phase is {endpoint.rollout.phase}, not {' or '.join(expected.phases)}")
-    return tuple(found)
+    return (*found, *_version_mismatches(expected, endpoint))
+
+
+def _version_mismatches(expected: EndpointExpectation, endpoint: Endpoint) -> list[str]:
+    """What is asked of versions rather than of variants by name, and of steps that the backend may run past."""
+    found: list[str] = []
+    for version, weight in expected.version_weights or ():
+        known = [item.weight_bp for item in endpoint.variants if item.version == version and item.weight_bp is not None]
+        now = sum(known) if known else None
+        # A version that is not there gets nothing, which is what 0 asks for.
+        if now != weight and not (weight == 0 and endpoint.serving(version) is None):
+            found.append(f"version {version} weighs {percent(now)}, not {percent(weight)}")
+    for version in expected.ready:
+        running = [item for item in endpoint.variants if item.version == version]
+        if not any(item.desired and item.ready is not None and item.ready >= item.desired for item in running):
+            found.append(f"version {version} is not ready")
+    reached, step = expected.step_reached, endpoint.rollout.step_index
+    if reached is not None and endpoint.rollout.phase is not Phase.COMPLETE and (step is None or step < reached):
+        found.append(f"at step {step}, not yet at {reached}")
+    return found
 
 
 def alias_mismatches(expected: AliasExpectation, model: Model | None) -> tuple[str, ...]:
@@ -124,29 +157,43 @@ def to_data(expectation: Expectation) -> dict[str, Any]:
         "kind": "endpoint",
         "endpoint": expectation.endpoint.id,
         "uid": expectation.uid,
-        "weights": None if expectation.weights is None else [[name, bp] for name, bp in expectation.weights],
+        "weights": _pairs(expectation.weights),
         "present": list(expectation.present),
         "absent": list(expectation.absent),
         "stable_version": expectation.stable_version,
         "held": expectation.held,
         "step_index": expectation.step_index,
         "phases": [str(phase) for phase in expectation.phases],
+        "version_weights": _pairs(expectation.version_weights),
+        "ready": list(expectation.ready),
+        "step_reached": expectation.step_reached,
     }
+
+
+def _pairs(weights: tuple[tuple[str, int], ...] | None) -> list[list[str | int]] | None:
+    return None if weights is None else [[name, bp] for name, bp in weights]
+
+
+def _weights(pairs: Any) -> tuple[tuple[str, int], ...] | None:
+    return None if pairs is None else tuple((str(name), int(bp)) for name, bp in pairs)
 
 
 def from_data(data: Mapping[str, Any]) -> Expectation:
     """Read what `to_data` wrote; ValueError or KeyError where it is anything else."""
     if data["kind"] == "alias":
         return AliasExpectation(ModelRef.parse(data["model"]), str(data["alias"]), str(data["version"]))
-    weights = data["weights"]
     return EndpointExpectation(
         EndpointRef.parse(data["endpoint"]),
         uid=str(data["uid"]),
-        weights=None if weights is None else tuple((str(name), int(bp)) for name, bp in weights),
+        weights=_weights(data["weights"]),
         present=tuple(data["present"]),
         absent=tuple(data["absent"]),
         stable_version=data["stable_version"],
         held=data["held"],
         step_index=data["step_index"],
         phases=tuple(Phase(phase) for phase in data["phases"]),
+        # Absent in records that were written before these could be asked.
+        version_weights=_weights(data.get("version_weights")),
+        ready=tuple(data.get("ready", ())),
+        step_reached=data.get("step_reached"),
     )
