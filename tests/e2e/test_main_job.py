@@ -49,7 +49,7 @@ def champion(demo: HeadlessDemo) -> str:
 def faults_of_ours(users: dict[str, Any]) -> int:
     """Requests that failed for want of a server or an answer: what a careless rollback would cause."""
     codes = sum(count for code, count in users["by_code"].items() if str(code) in ROUTER_FAULTS)
-    return int(codes) + sum(users["no_answer"].values())
+    return int(codes + sum(users["no_answer"].values()))
 
 
 def test_rolls_back_the_canary_that_hurts_users_by_a_handful_of_keys(fresh: HeadlessDemo) -> None:
