@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from mlrelease_tui.actions.executor import Executor, Pace
 from mlrelease_tui.actions.journal import Journal
 from mlrelease_tui.actions.planner import plan as make_plan
-from mlrelease_tui.actions.reading import Reader
+from mlrelease_tui.actions.reading import Reader, asked
 from mlrelease_tui.actions.reconcile import reconcile
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, VersionSource
@@ -156,7 +157,7 @@ class Desk:
             async with asyncio.timeout(REGISTRY_PATIENCE_S):
                 model, record = await asyncio.gather(self._reader.model(ref), _version(registry, ref, version))
                 if record is not None and lineage and isinstance(registry, LineageSource):
-                    record = replace(record, lineage=await registry.lineage(record))
+                    record = replace(record, lineage=await asked(ref.connection, registry.lineage(record)))
         except TimeoutError:
             error: ReleaseError = TimedOut(f"{ref.connection} did not answer within {REGISTRY_PATIENCE_S:g} s")
             return replace(situation, registry=registry, registry_problem=error.message)
@@ -175,12 +176,14 @@ class Desk:
         """Carry a confirmed plan out. Cancelling the caller does not cancel the action: it ends by itself and is recorded."""
         if plan.target in self._running:
             return Refusal("busy", f"an action on {plan.target} is under way", "wait for its outcome")
-        task = asyncio.create_task(
-            self._executor.execute(plan, by=self._journal.operator, why=why, typed=typed), name=f"action {plan.target}"
-        )
+        task = asyncio.create_task(self._carry_out(plan, why=why, typed=typed), name=f"action {plan.target}")
         self._running[plan.target] = task
         task.add_done_callback(lambda _: self._running.pop(plan.target, None))
-        result = await asyncio.shield(task)
+        return await asyncio.shield(task)
+
+    async def _carry_out(self, plan: Plan, *, why: str, typed: str) -> Outcome | Refusal:
+        """The whole of an action, what follows it included: none of it waits for whoever asked."""
+        result = await self._executor.execute(plan, by=self._journal.operator, why=why, typed=typed)
         await self.refresh_audit()
         if isinstance(result, Outcome) and result.kind is OutcomeKind.UNKNOWN:
             await self.reconcile()
@@ -208,8 +211,8 @@ class Desk:
 
     async def refresh_audit(self) -> None:
         """Show the newest audit entries. A log that can't be read shows none: it is no reason to stop looking at the fleet."""
-        entries = await asyncio.to_thread(self._journal.entries)
-        self._store.emit(AuditObserved(entries))
+        with suppress(OSError):
+            self._store.emit(AuditObserved(await asyncio.to_thread(self._journal.entries)))
 
     def _in_flight(self, target: TargetRef) -> ActionProgress | None:
         return action_on(self._store.state, target)
@@ -231,7 +234,7 @@ async def _version(registry: VersionSource, ref: ModelRef, version: str) -> Mode
     if not version:
         return None
     try:
-        return await registry.version(VersionRef(ref, version))
+        return await asked(ref.connection, registry.version(VersionRef(ref, version)))
     except NotFound:
         return None
 

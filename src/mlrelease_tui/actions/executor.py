@@ -17,7 +17,7 @@ from mlrelease_tui.actions.journal import Journal
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.connectors.api import Performer
 from mlrelease_tui.domain.action import ActionProgress, Stage
-from mlrelease_tui.domain.expectation import AliasExpectation, Expectation
+from mlrelease_tui.domain.expectation import AliasExpectation, Expectation, subject_of
 from mlrelease_tui.domain.plan import (
     Level,
     Outcome,
@@ -32,13 +32,15 @@ from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import BackendError, Conflict, NotDurable, OutcomeUnknown, Rejected, ReleaseError
+from mlrelease_tui.errors import NotDurable, OutcomeUnknown, ReleaseError, TimedOut, UnexpectedAnswer
 from mlrelease_tui.store.facts import ActionProgressed, Fact
 
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 4.0
 LOST_ANSWER_S: Final = 15.0
 """How long the truth is read for after an answer was lost, in seconds, before the outcome is called unknown."""
+PERFORM_DEADLINE_S: Final = 120.0
+"""Seconds, on top of what a write may take to settle, after which a write without an answer counts as one that lost it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,17 @@ class Executor:
         if refusal is not None:
             await self._record_denied(plan, refusal, why)
             return refusal
+        intent_id = await asyncio.to_thread(self._journal.new_intent_id)
+        progress = ActionProgress(intent_id, plan, Stage.RECORDING, by, why, self._pace.now())
+        run = _Run(plan, Stamp(intent_id, plan.verb, SafeText(by), SafeText(why), self._pace.now()), progress)
+        self._emit(ActionProgressed(progress))
         try:
-            intent_id = await asyncio.to_thread(self._journal.new_intent_id)
-            progress = ActionProgress(intent_id, plan, Stage.RECORDING, by, why, self._pace.now())
-            self._emit(ActionProgressed(progress))
             await asyncio.to_thread(self._journal.intent, intent_id, plan, why=why, typed=typed)
         except NotDurable as error:
-            return Refusal(error.code, f"nothing was sent: {error.message}", error.hint)
-        return await self._run(
-            _Run(plan, Stamp(intent_id, plan.verb, SafeText(by), SafeText(why), self._pace.now()), progress)
-        )
+            not_sent = f"nothing was sent: {error.message}"
+            self._progress(run, Stage.ENDED, _outcome(run, OutcomeKind.REJECTED, not_sent))
+            return Refusal(error.code, not_sent, error.hint)
+        return await self._run(run)
 
     def _may_run(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
         now = self._pace.now()
@@ -109,7 +112,7 @@ class Executor:
         on it."""
         seen: set[str] = set()
         for step in plan.steps:
-            subject = _subject(step.assumes)
+            subject = subject_of(step.assumes)
             if subject in seen:
                 continue
             seen.add(subject)
@@ -149,17 +152,8 @@ class Executor:
             if result.status is not StepStatus.VERIFIED:
                 kind, message, by = await self._stopped(run, index, result)
                 break
-        outcome = Outcome(
-            intent_id=run.stamp.intent_id,
-            kind=kind,
-            plan_hash=run.plan.plan_hash,
-            steps=(*run.results, *_never_sent(run)),
-            message=message or f"done: {run.plan.summary}",
-            verified=tuple(
-                step.after
-                for step, result in zip(run.plan.steps, run.results, strict=False)
-                if result.status is StepStatus.VERIFIED
-            ),
+        outcome = replace(
+            _outcome(run, kind, message or f"done: {run.plan.summary}"),
             by=by,
             duration_s=self._pace.monotonic() - started,
         )
@@ -183,23 +177,25 @@ class Executor:
             result = await self._verify(result, step.expects, step.settle_s)
         elif result.status is StepStatus.UNKNOWN:
             self._progress(run, Stage.VERIFYING)
-            result = await self._find_out(result, step)
+            result = await self._find_out(run, result, step)
         # The outcome is still to be written, from the reserve; losing this line loses no truth.
         with suppress(NotDurable):
             await asyncio.to_thread(self._journal.step, run.stamp.intent_id, run.plan, result)
         return result
 
     async def _perform(self, run: _Run, index: int, step: Write) -> StepResult:
-        """Send it, once. Anything unforeseen counts as sent: a plugin's fault must not become a lie."""
+        """Send it, once. Anything unforeseen, silence and strange answers count as sent: a connector's fault must not become
+        a lie."""
         try:
             connector = self._reader.connector(step.connection)
             if not isinstance(connector, Performer):
                 return StepResult(index, StepStatus.REJECTED, SafeText(f"{step.connection} can't carry out writes"))
-            receipt = await connector.perform(step, run.stamp)
-        except OutcomeUnknown as error:
+            async with asyncio.timeout(PERFORM_DEADLINE_S + step.settle_s):
+                receipt = await connector.perform(step, run.stamp)
+        except (OutcomeUnknown, TimedOut, UnexpectedAnswer) as error:
             return StepResult(index, StepStatus.UNKNOWN, SafeText(error.message))
-        except (Conflict, Rejected, BackendError) as error:
-            return StepResult(index, StepStatus.REJECTED, SafeText(str(error)))
+        except TimeoutError:
+            return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{step.connection} did not answer"))
         except ReleaseError as error:
             return StepResult(index, StepStatus.REJECTED, SafeText(str(error)))
         except (Exception, SystemExit) as error:
@@ -218,21 +214,37 @@ class Executor:
             observed=left,
         )
 
-    async def _find_out(self, result: StepResult, step: Write) -> StepResult:
+    async def _find_out(self, run: _Run, result: StepResult, step: Write) -> StepResult:
         """The answer was lost: read what is so. A write that is still not seen after LOST_ANSWER_S did not happen if the
         state before it is intact; anything else stays unknown."""
         left = await self._until(step.expects, max(LOST_ANSWER_S, step.settle_s))
-        if not left:
-            detail = SafeText(f"the answer was lost ({result.detail}); a read shows it applied")
-            return replace(result, status=StepStatus.VERIFIED, detail=detail)
         try:
             changed = await self._reader.mismatches(step.assumes)
         except ReleaseError:
             changed = ("it can't be read",)
+        # A restart, say, looks the same before and after: then only the stamp that it left can tell.
+        if not left and not changed and not await self._stamped(run, result.index, step):
+            detail = SafeText(f"the answer was lost ({result.detail}); reads look the same before and after it")
+            return replace(result, detail=detail)
+        if not left:
+            detail = SafeText(f"the answer was lost ({result.detail}); a read shows it applied")
+            return replace(result, status=StepStatus.VERIFIED, detail=detail)
         if not changed:
             detail = SafeText(f"the answer was lost ({result.detail}); reads show that it was not applied")
             return replace(result, status=StepStatus.REJECTED, detail=detail, observed=left)
         return replace(result, observed=left)
+
+    async def _stamped(self, run: _Run, index: int, step: Write) -> bool:
+        """Whether the endpoint carries this run's stamp, and only this step can have left it there."""
+        expects = step.expects
+        earlier = {subject_of(write.expects) for write in run.plan.steps[:index]}
+        if isinstance(expects, AliasExpectation) or subject_of(expects) in earlier:
+            return False
+        try:
+            stamp = (await self._reader.endpoint(expects.endpoint)).stamp
+        except ReleaseError:
+            return False
+        return stamp is not None and stamp.intent_id == run.stamp.intent_id
 
     async def _until(self, expects: Expectation, within_s: float) -> tuple[str, ...]:
         """Read with growing pauses until `expects` holds; what is missing when time is up, empty when it held."""
@@ -294,11 +306,20 @@ class _Run:
         self.step = 0
 
 
+def _outcome(run: _Run, kind: OutcomeKind, message: str) -> Outcome:
+    return Outcome(
+        intent_id=run.stamp.intent_id,
+        kind=kind,
+        plan_hash=run.plan.plan_hash,
+        steps=(*run.results, *_never_sent(run)),
+        message=message,
+        verified=tuple(
+            step.after
+            for step, result in zip(run.plan.steps, run.results, strict=False)
+            if result.status is StepStatus.VERIFIED
+        ),
+    )
+
+
 def _never_sent(run: _Run) -> Sequence[StepResult]:
     return [StepResult(index, StepStatus.NOT_SENT) for index in range(len(run.results), len(run.plan.steps))]
-
-
-def _subject(expectation: Expectation) -> str:
-    if isinstance(expectation, AliasExpectation):
-        return f"alias {expectation.alias} of {expectation.model}"
-    return expectation.endpoint.id

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
 
 from mlrelease_tui.connectors.api import Connector, EndpointSource, VersionSource
 from mlrelease_tui.domain.expectation import (
@@ -14,8 +16,31 @@ from mlrelease_tui.domain.expectation import (
 from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Endpoint
-from mlrelease_tui.errors import NotFound, Refused
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import NotFound, Refused, ReleaseError, TimedOut, UnexpectedAnswer
 from mlrelease_tui.store.facts import EndpointObserved, Fact, ModelObserved
+
+READ_DEADLINE_S: Final = 20.0
+"""Seconds after which a read is given up that its connector should have given up long before."""
+
+T = TypeVar("T")
+
+
+async def asked(connection: str, read: Awaitable[T]) -> T:
+    """Await one call to a connector. Whatever it does wrong (another error, asking to exit, silence) becomes an error of the
+    tree, so that a connector's fault ends neither an action nor the program."""
+    try:
+        async with asyncio.timeout(READ_DEADLINE_S):
+            return await read
+    except ReleaseError:
+        raise
+    except TimeoutError as error:
+        raise TimedOut(f"{connection} did not answer within {READ_DEADLINE_S:g} s", hint="read again later") from error
+    except (Exception, SystemExit) as error:
+        raise UnexpectedAnswer(
+            SafeText(f"the connector of {connection} failed: {type(error).__name__}: {error}"),
+            hint="this is a fault of the connector; its author wants to know",
+        ) from error
 
 
 class Reader:
@@ -40,7 +65,7 @@ class Reader:
             raise Refused(
                 f"{ref.connection} serves no endpoints", hint="`mlrelease connections list` shows what each offers"
             )
-        endpoint = await connector.endpoint(ref)
+        endpoint = await asked(ref.connection, connector.endpoint(ref))
         self._emit(EndpointObserved(endpoint))
         return endpoint
 
@@ -51,7 +76,7 @@ class Reader:
             raise Refused(
                 f"{ref.connection} is no registry", hint="`mlrelease connections list` shows what each offers"
             )
-        model = await connector.model(ref)
+        model = await asked(ref.connection, connector.model(ref))
         self._emit(ModelObserved(model))
         return model
 

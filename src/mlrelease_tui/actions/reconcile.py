@@ -12,7 +12,7 @@ from mlrelease_tui.actions.journal import Journal, open_action, steps_of
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.audit.intents import OpenIntent
 from mlrelease_tui.domain.action import OpenAction
-from mlrelease_tui.domain.expectation import EndpointExpectation, Expectation
+from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, Expectation, subject_of
 from mlrelease_tui.errors import ReleaseError
 
 
@@ -46,31 +46,67 @@ async def _judge(intent: OpenIntent, reader: Reader) -> tuple[str, str]:
         writer = await _last_writer(steps, reader)
     except ReleaseError as error:
         return "indeterminate", f"the target can't be read: {error.message}"
-    return _compare(left, untouched=untouched, overtaken_by=writer if _overtaken(writer, intent) else "")
+    sent = {step for record in intent.sent if isinstance(step := record.section("action").get("step"), int)}
+    return _compare(
+        _held(steps, left),
+        left,
+        sent,
+        untouched=untouched,
+        ours=writer == intent.intent_id,
+        overtaken_by=writer if _overtaken(writer, intent) else "",
+    )
 
 
-def _compare(left: list[tuple[str, ...]], *, untouched: bool, overtaken_by: str) -> tuple[str, str]:
-    """`left`: for each step what of its end state does not hold; `untouched`: the state before the first step holds."""
+def _held(steps: tuple[tuple[Expectation, Expectation], ...], left: list[tuple[str, ...]]) -> set[int]:
+    """The steps whose effect is seen. Later steps may undo what an earlier one expects (a variant weighs 0, then is gone), so
+    the last that holds counts for those before it, but only on the same object: an alias says nothing of an endpoint."""
+    subjects = [subject_of(expects) for _, expects in steps]
+    last: dict[str, int] = {}
+    for index, subject in enumerate(subjects):
+        if not left[index]:
+            last[subject] = index
+    return {index for index, subject in enumerate(subjects) if index <= last.get(subject, -1)}
+
+
+def _compare(  # noqa: PLR0911 - one return for each way it can have ended
+    held: set[int],
+    left: list[tuple[str, ...]],
+    sent: set[int],
+    *,
+    untouched: bool,
+    ours: bool,
+    overtaken_by: str,
+) -> tuple[str, str]:
+    """`held`: the steps whose end state is seen; `left`: for each step what of it is not; `sent`: those that may have left;
+    `untouched`: the state before the first step holds; `ours`: the endpoint names this intent as its last writer."""
     total = len(left)
-    # Later steps may undo what an earlier one expects (a variant weighs 0, then is gone): the last that holds counts.
-    done = max((index + 1 for index in range(total) if not left[index]), default=0)
-    if done == total:
-        return "applied", f"all {total} steps are seen to hold"
+    if len(held) == total:
+        if not untouched or ours:
+            return "applied", f"all {total} steps are seen to hold"
+        return "indeterminate", "what can be read is the same before and after it"
     if overtaken_by:
         return "superseded", f"intent {overtaken_by} wrote since"
-    if done:
-        return "partial", f"steps 1 to {done} of {total} hold, the rest was not done: {'; '.join(left[-1])}"
+    rest = "; ".join(text for index, texts in enumerate(left) if index not in held for text in texts)
+    if held & sent:
+        listed = ", ".join(str(index + 1) for index in sorted(held & sent))
+        return "partial", f"of {total} steps {listed} is seen to hold, the rest is not: {rest}"
+    if untouched and ours:
+        return "superseded", "it was applied, and the target was put back since"
     if untouched:
         return "not_applied", "the target is as it was before"
-    return "indeterminate", f"the target fits neither before nor after: {'; '.join(left[-1])}"
+    return "indeterminate", f"the target fits neither before nor after: {rest}"
 
 
 async def _last_writer(steps: tuple[tuple[Expectation, Expectation], ...], reader: Reader) -> str:
-    """The intent that the endpoint itself names as its last writer, "" where it names none."""
+    """The intent that the endpoint itself names as its last writer, or the alias where there is no endpoint; "" for none."""
     for _, expects in steps:
         if isinstance(expects, EndpointExpectation):
             stamp = (await reader.endpoint(expects.endpoint)).stamp
             return stamp.intent_id if stamp is not None else ""
+    alias = steps[0][1]
+    if isinstance(alias, AliasExpectation):
+        mark = (await reader.model(alias.model)).stamps.get(alias.alias)
+        return mark.intent_id if mark is not None else ""
     return ""
 
 
