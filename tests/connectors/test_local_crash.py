@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.connectors.local_host import (
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.local.definitions import define_endpoint
+from mlrelease_tui.connectors.local.documents import last_good
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.observed import read_observed
 from mlrelease_tui.connectors.local.processes import leftovers
@@ -298,27 +300,28 @@ async def test_one_directory_has_one_supervisor(tmp_path: Path) -> None:
         assert (await send_many(await host.url(), 20)).failed == {}
 
 
+async def _reports(host: LocalHost, words: str) -> bool:
+    message = host.supervision().message
+    return words in message if words else message == ""
+
+
 async def test_damaged_documents_stop_nothing_that_runs(tmp_path: Path) -> None:
     async with local_host(tmp_path / "site") as host:
         await host.serve("1")
         base, pid = await host.url(), host.pid("v1")
         good = host.layout.desired.read_text()
-        host.layout.desired.write_text('{"format": 1, "endpoints": {"local/iris":')
-        with pytest.raises(UnexpectedAnswer, match=r"desired\.json is damaged"):
-            await host.read()
-
-        async def noticed() -> bool:
-            return "damaged" in host.supervision().message
-
-        await until(noticed)
-        assert host.pid("v1") == pid
-        assert (await send_many(base, 20)).failed == {}
-        host.layout.desired.write_text(good)
-
-        async def mended() -> bool:
-            return host.supervision().message == ""
-
-        await until(mended)
+        for document in (host.layout.desired, host.layout.endpoints):
+            for text, words in (('{"format": 1, "endpoints": {"local/iris":', "damaged"), (None, "removed")):
+                document.unlink() if text is None else document.write_text(text)
+                with pytest.raises(UnexpectedAnswer, match=rf"{document.name} (is|was) {words}") as found:
+                    await host.read()
+                await until(lambda words=words: _reports(host, words))  # type: ignore[misc]
+                assert host.pid("v1") == pid
+                assert (await send_many(base, 20)).failed == {}
+                line = found.value.hint.partition(": ")[2]
+                subprocess.run(["sh", "-ec", line], check=True)
+                await until(lambda: _reports(host, ""))
+        assert host.layout.desired.read_text() == good
         assert host.pid("v1") == pid
 
 
@@ -347,6 +350,27 @@ async def test_an_endpoint_defined_anew_is_another_one(tmp_path: Path) -> None:
         before = (await host.read()).uid
         assert define_endpoint(host.directory, definition(alias="other")).uid == before
         host.layout.endpoints.unlink()
+        last_good(host.layout.endpoints).unlink()
         assert define_endpoint(host.directory, definition()).uid != before
         with pytest.raises(Conflict, match="removed and defined anew"):
             await host.connector.perform(writes[0], stamp())
+
+
+async def test_a_router_whose_port_is_taken_says_so(tmp_path: Path) -> None:
+    async with local_host(tmp_path / "site") as host:
+        await host.serve("1")
+        assert await host.stop() == 0
+        url = await host.url()
+        taken = next(port for port in host.ports() if f":{port}/" in url)
+        with socket.create_server(("127.0.0.1", taken)):
+            host.supervisor = start_supervisor(host.directory, host.environ)
+
+            async def told() -> bool:
+                return any("address already in use" in problem for problem in (await host.read()).problems)
+
+            await until(told, deadline_s=20)
+        await until(lambda: _answers(host), deadline_s=20)
+
+
+async def _answers(host: LocalHost) -> bool:
+    return (await send_many(await host.url(), 5)).failed == {}

@@ -93,7 +93,7 @@ def define_endpoint(directory: Path, definition: EndpointDefinition) -> Endpoint
         uid = before.uid if before else definition.uid or uuid4().hex
         complete = replace(definition, uid=uid)
         shapes = {key: asdict(value) for key, value in (known | {complete.key: complete}).items()}
-        write_json(layout.endpoints, {"format": FORMAT, "endpoints": shapes})
+        write_json(layout.endpoints, {"format": FORMAT, "endpoints": shapes}, keep=True)
     return complete
 
 

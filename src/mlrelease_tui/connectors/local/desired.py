@@ -95,7 +95,7 @@ def change_desired(
             )
         wanted = WantedEndpoint(expect + 1, dict(change(now.processes)), mark)
         endpoints = {name: asdict(value) for name, value in (known | {key: wanted}).items()}
-        write_json(layout.desired, {"format": FORMAT, "endpoints": endpoints})
+        write_json(layout.desired, {"format": FORMAT, "endpoints": endpoints}, keep=True)
         return wanted, True
 
 

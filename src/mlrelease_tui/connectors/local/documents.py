@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,12 +28,26 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
+def last_good(path: Path) -> Path:
+    """Where `write_json` keeps a copy of a document that must not get lost."""
+    return path.with_name(f"{path.name}.last-good")
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The document, None where there is none. UnexpectedAnswer where it is damaged or can't be read."""
+    """The document, None where there never was one. UnexpectedAnswer where it is damaged, gone or can't be read."""
+    copy = last_good(path)
+    way_back = (
+        f"put the last good copy back: cp -p {shlex.quote(str(copy))} {shlex.quote(str(path))}"
+        if copy.exists()
+        else "mend or remove it"
+    )
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
+        if copy.exists():
+            # Read as empty, it would stop everything that runs.
+            raise UnexpectedAnswer(f"{path} was removed by another hand", hint=way_back) from None
         return None
     except OSError as failure:
         raise UnexpectedAnswer(f"{path} can't be read: {failure.strerror or failure}") from failure
@@ -43,17 +58,23 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise UnexpectedAnswer(
-            f"{path} is damaged: it is not the JSON object that was written", hint="mend or remove it"
-        )
+        raise UnexpectedAnswer(f"{path} is damaged: it is not the JSON object that was written", hint=way_back)
     return value
 
 
-def write_json(path: Path, value: object) -> None:
-    """Replace the document by rename, on the disk before this returns.
+def write_json(path: Path, value: object, *, keep: bool = False) -> None:
+    """Replace the document by rename, on the disk before this returns; with `keep` a copy is kept as the last good one.
 
     Rejected where nothing changed; OutcomeUnknown where it was replaced, but the disk did not confirm it.
     """
+    _replace(path, value)
+    if keep:
+        with contextlib.suppress(Rejected):
+            _replace(last_good(path), value)
+    _sync_directory(path)
+
+
+def _replace(path: Path, value: object) -> None:
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.tmp")
     try:
@@ -71,6 +92,9 @@ def write_json(path: Path, value: object) -> None:
         raise Rejected(
             f"{path} could not be written: {failure.strerror or failure}", hint="nothing was changed"
         ) from failure
+
+
+def _sync_directory(path: Path) -> None:
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -37,7 +37,6 @@ from mlrelease_tui.routing.traefik_process import TraefikAddresses, find_traefik
 
 _TICK_S = 0.1
 _IDLE_TICK_S = 0.25
-_ROUTER = "router"
 _ROUTER_GRACE_S = 12.0
 _ROUTER_START_S = 15.0
 _Key = tuple[str, str]
@@ -123,7 +122,7 @@ class Supervisor:
             start_timeout_s=_ROUTER_START_S,
             grace_s=_ROUTER_GRACE_S,
         )
-        self._router = SupervisedProcess(launch, layout.log_of(_ROUTER, "traefik"), around)
+        self._router = SupervisedProcess(launch, layout.traefik_log, around)
 
     def _read_documents(self) -> None:
         seen = (fingerprint(self._layout.desired), fingerprint(self._layout.endpoints))
@@ -146,7 +145,8 @@ class Supervisor:
             for name, process in endpoint.processes.items()
         }
         for key, process in self._processes.items():
-            if key not in wanted:
+            # An endpoint without a definition can't be followed, but what serves goes on serving.
+            if key not in wanted and (key[0] in self._definitions or key[0] not in self._desired):
                 process.stop()
         for key, (definition, version) in wanted.items():
             try:
