@@ -9,13 +9,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from rich.text import Text
 from textual import on
-from textual.app import App
-from textual.filter import LineFilter
 
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
@@ -23,6 +21,7 @@ from mlrelease_tui.presentation.lines import Role
 from mlrelease_tui.screens import commands
 from mlrelease_tui.screens.acting import ActingScreen
 from mlrelease_tui.screens.base import Flags, ReleaseScreen
+from mlrelease_tui.screens.output import FrameApp
 from mlrelease_tui.screens.pulse import Pulse
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.screens.views import HOME, VIEWS
@@ -32,7 +31,6 @@ from mlrelease_tui.themes.dark import PALETTE as FALLBACK
 from mlrelease_tui.themes.semantic import variables_of
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.clipboard import sequence
-from mlrelease_tui.widgets.line_filter import SafeOutput
 from mlrelease_tui.widgets.menu import Item, Menu
 from mlrelease_tui.widgets.plan_panel import PlanPanel
 from mlrelease_tui.widgets.prompt import Prompt
@@ -43,7 +41,7 @@ EXIT_DEADLINE_S: Final = 4.5
 """After SIGTERM or SIGHUP the process ends within this time, whatever hangs."""
 
 
-class MlreleaseApp(App[None]):
+class MlreleaseApp(FrameApp):
     """Give it `Services`; `run_app` runs it and returns the exit code."""
 
     # The first screen is not pushed, so Textual does not load its style sheet by itself.
@@ -60,8 +58,7 @@ class MlreleaseApp(App[None]):
         when_painted: Callable[[], None] = lambda: None,
     ) -> None:
         self._glyphs = ASCII if services.appearance.ascii or wants_ascii(environ, sys.getdefaultencoding()) else UNICODE
-        self._safe_output = SafeOutput(ascii=self._glyphs is ASCII)
-        super().__init__()
+        super().__init__(ascii=self._glyphs is ASCII)
         self._environ = environ
         self._when_painted = when_painted
         self.services = services
@@ -76,16 +73,13 @@ class MlreleaseApp(App[None]):
         self._trail: list[tuple[str, str]] = []
         self._last = (HOME, "")
         self._frozen: State | None = None
-        self._pulse = Pulse(self._draw, self._later, self._backlog, time.monotonic)
+        self._pulse = Pulse(self._draw, self._later, lambda: self.backlog, time.monotonic)
         self._unsubscribe: Callable[[], None] = lambda: None
 
     # --- looks
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variables_of(FALLBACK)
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        return [*super().get_line_filters(), self._safe_output]
 
     @property
     def glyphs(self) -> Glyphs:
@@ -169,11 +163,6 @@ class MlreleaseApp(App[None]):
             self.set_timer(delay, callback)
         else:
             self.call_next(callback)
-
-    def _backlog(self) -> int:
-        """Writes that the terminal did not take yet."""
-        queue = getattr(getattr(self._driver, "_writer_thread", None), "_queue", None)
-        return queue.qsize() if queue is not None else 0
 
     # --- views
 
@@ -290,7 +279,7 @@ class MlreleaseApp(App[None]):
         self.current.say("reading everything again")
 
     def action_repaint(self) -> None:
-        self.refresh(layout=True)
+        self.forget_frame()
         self.screen.refresh(layout=True)
 
     def action_zoom(self) -> None:

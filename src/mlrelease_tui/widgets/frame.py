@@ -1,0 +1,170 @@
+"""What the terminal shows now, cell by cell, so that a frame sends only the cells that differ from it.
+
+Textual sends every cell of a region that it calls dirty, and a change of layout makes the whole screen dirty several times: opening
+a docked panel would cost 16 KB at 80x24. Compared with what is on the screen, it costs what the panel's text costs. It reads two
+private classes of Textual's compositor; Textual is pinned, and the tests of the pty fail where they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from rich.cells import get_character_cell_size
+from rich.color import ColorSystem
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.strip import Strip
+
+Cell = tuple[str, Style]
+"""A character with what combines with it, and its style. The second half of a wide character is ("", style)."""
+
+_NULL: Final = Style()
+_UNKNOWN: Final[Cell] = ("\0", _NULL)
+_MERGE_GAP: Final = 4
+"""Equal cells between two changed runs that are sent again: moving the cursor costs more than they do."""
+_RESET: Final = "\x1b[0m"
+
+
+class Frame:
+    """The cells of a terminal of a size; all unknown at first. `update` takes a compositor's update and returns what to send."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.columns = columns
+        self.rows = rows
+        self._cells: list[list[Cell]] = [[_UNKNOWN] * columns for _ in range(rows)]
+        self._prefixes: dict[Style, str] = {}
+
+    def update(self, update: LayoutUpdate | ChopsUpdate, colors: ColorSystem | None) -> str:
+        """The escape sequences that bring the terminal from what it shows to `update`; "" where nothing differs."""
+        out: list[str] = []
+        last: Style | None = None
+        for y, changed in self._changes(update):
+            row = self._cells[y]
+            for start, end in _runs(changed, row):
+                out.append(f"\x1b[{y + 1};{start + 1}H")
+                for text, style in _styled(row[start:end]):
+                    if style != last:
+                        out.append(self._prefix(style, colors))
+                        last = style
+                    out.append(text)
+        if out:
+            out.append(_RESET)
+        return "".join(out)
+
+    def _changes(self, update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, list[int]]]:
+        """Take over what is new and yield, for each row in which something differs, the columns that do."""
+        if isinstance(update, LayoutUpdate):
+            left = update.region.x
+            for y, strips in enumerate(update.strips, update.region.y):
+                if y < self.rows:
+                    x = left
+                    columns: list[int] = []
+                    for strip in strips:
+                        columns += self._take(y, x, strip, 0, self.columns)
+                        x += strip.cell_length
+                    if columns:
+                        yield y, columns
+            return
+        found: dict[int, list[int]] = {}
+        for y, first, end in update.spans:
+            if y >= self.rows:
+                continue
+            chops: Mapping[int, Strip | None] = update.chops[y]
+            for x, piece in chops.items():
+                if piece is not None:
+                    columns = self._take(y, x, piece, first, min(end, self.columns))
+                    if columns:
+                        found.setdefault(y, []).extend(columns)
+        for y in sorted(found):
+            yield y, sorted(set(found[y]))
+
+    def _take(self, y: int, x: int, segments: Iterable[Segment], first: int, end: int) -> list[int]:
+        row = self._cells[y]
+        changed: list[int] = []
+        for segment in segments:
+            if segment.control:
+                continue
+            style = segment.style or _NULL
+            text = segment.text
+            if text.isascii():
+                stop = x + len(text)
+                for column in range(max(x, first), min(stop, end)):
+                    cell = (text[column - x], style)
+                    if row[column] != cell:
+                        row[column] = cell
+                        changed.append(column)
+                x = stop
+                continue
+            for cells in _cells(text, style):
+                for cell in cells:
+                    if first <= x < end and row[x] != cell:
+                        row[x] = cell
+                        changed.append(x)
+                    x += 1
+        return changed
+
+    def _prefix(self, style: Style, colors: ColorSystem | None) -> str:
+        """The sequence that takes this style whatever was before."""
+        prefix = self._prefixes.get(style)
+        if prefix is None:
+            if len(self._prefixes) > 2000:
+                self._prefixes.clear()
+            codes = style.without_color if colors is None else style
+            rendered = codes.render("\0", color_system=colors).partition("\0")[0]
+            prefix = f"\x1b[0;{rendered[2:]}" if rendered.startswith("\x1b[") else _RESET
+            self._prefixes[style] = prefix
+        return prefix
+
+
+def _cells(text: str, style: Style) -> Iterator[Sequence[Cell]]:
+    """A character with its combining marks as one cell, or two where it is wide."""
+    current = ""
+    size = 0
+    for char in text:
+        cells = get_character_cell_size(char)
+        if cells == 0:
+            current += char
+            continue
+        if current:
+            yield ((current, style), ("", style))[: max(size, 1)]
+        current, size = char, cells
+    if current:
+        yield ((current, style), ("", style))[: max(size, 1)]
+
+
+def _runs(changed: Sequence[int], row: Sequence[Cell]) -> Iterator[tuple[int, int]]:
+    """Changed columns as runs: short gaps are bridged, wide characters are never halved."""
+    start = end = -1
+    for column in changed:
+        if start >= 0 and column - end <= _MERGE_GAP:
+            end = column + 1
+            continue
+        if start >= 0:
+            yield _whole(start, end, row)
+        start, end = column, column + 1
+    if start >= 0:
+        yield _whole(start, end, row)
+
+
+def _whole(start: int, end: int, row: Sequence[Cell]) -> tuple[int, int]:
+    while start > 0 and row[start][0] == "":
+        start -= 1
+    while end < len(row) and row[end][0] == "":
+        end += 1
+    return start, end
+
+
+def _styled(cells: Sequence[Cell]) -> Iterator[tuple[str, Style]]:
+    """Cells as pieces of one style each."""
+    text: list[str] = []
+    style = _NULL
+    for char, this in cells:
+        if text and this != style:
+            yield "".join(text), style
+            text = []
+        style = this
+        text.append(char)
+    if text:
+        yield "".join(text), style
