@@ -174,7 +174,7 @@ def start_guarded(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     config.write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder / 'users.db'}\n"
         f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\nauth_cache_ttl_seconds = 60\n",
         encoding="utf-8",
     )
     log = folder / "mlflow.log"

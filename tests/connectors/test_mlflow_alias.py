@@ -91,6 +91,23 @@ def test_of_two_racers_at_least_one_is_told_whatever_the_order(old_tag: str) -> 
             assert other.told, order
 
 
+def test_who_sees_a_foreign_claim_before_the_move_does_not_touch_the_alias() -> None:
+    server = Server()
+    one, other = racers(server)
+    one.advance()
+    other.advance()
+    one.advance()
+    other.advance()
+    for _ in range(STEPS):
+        one.advance()
+    assert one.told
+    assert server.version == "1"
+    for _ in range(STEPS):
+        other.advance()
+    assert not other.told
+    assert server.version == "3"
+
+
 def test_a_lone_mover_is_never_told_anything() -> None:
     server = Server()
     one, _ = racers(server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import subprocess
 import sys
@@ -163,6 +164,23 @@ async def test_a_drip_does_not_hold_up_other_calls(proxy: FaultProxy, name: str)
     with pytest.raises(TimedOut):
         await slow
     await hurried.close()
+
+
+async def test_a_host_that_swallows_packets_is_given_up_after_three_seconds() -> None:
+    """A full backlog drops the first packet of a connection, as a firewall does."""
+    with socket.socket() as listener, contextlib.ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        registry = connector_to(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=30)
+        started = time.monotonic()
+        with pytest.raises(Unreachable, match="within 3 s"):
+            await registry.models()
+        assert 2.9 < time.monotonic() - started < 5
+        await registry.close()
 
 
 async def test_a_name_that_is_no_host_is_unreachable() -> None:

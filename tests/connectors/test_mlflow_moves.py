@@ -8,11 +8,15 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.connectors.mlflow_server import Tracking, connector_to, ref, stamp
 
+from mlrelease_tui.connectors.mlflow import alias as aliasing
+from mlrelease_tui.connectors.mlflow.alias import AliasMove
 from mlrelease_tui.connectors.mlflow.connector import MlflowConnector
 from mlrelease_tui.domain.expectation import AliasExpectation, alias_mismatches
 from mlrelease_tui.domain.plan import Write
@@ -171,6 +175,54 @@ async def test_an_unknown_operation_is_unsupported(registry: MlflowConnector, tr
     other = Write(**{field: getattr(write, field) for field in write.__slots__} | {"operation": "mlflow.delete"})
     with pytest.raises(Unsupported):
         await registry.perform(other, stamp())
+
+
+def after(call: Callable[..., Awaitable[None]], event: Callable[[], None]) -> Callable[..., Awaitable[None]]:
+    """`call`, with something that happens right after it."""
+
+    async def both(*args: object) -> None:
+        await call(*args)
+        await asyncio.to_thread(event)
+
+    return both
+
+
+async def test_a_claim_of_another_before_the_move_leaves_the_alias_alone(
+    registry: MlflowConnector, tracking: Tracking
+) -> None:
+    name = tracking.model(versions=3)
+    tracking.alias(name, "champion", "1")
+    write = await planned(registry, name, "2")
+    theirs = aliasing.stamp_text(
+        AliasMove(name, "champion", "3", "1"), stamp(by="bob", why="hotfix"), datetime.now(UTC)
+    )
+
+    def claim() -> None:
+        body = {"name": name, "key": aliasing.tag_key("champion"), "value": theirs}
+        tracking.call("POST", "registered-models/set-tag", body)
+
+    carrier = registry._registry
+    carrier.set_model_tag = after(carrier.set_model_tag, claim)  # type: ignore[method-assign,assignment]
+    with pytest.raises(Conflict, match=r"being moved by someone else .*: bob moves it to 3 .*hotfix"):
+        await registry.perform(write, stamp())
+    assert tracking.aliases(name) == {"champion": "1"}
+
+
+@pytest.mark.parametrize("method", ["set_model_tag", "set_alias"])
+async def test_an_alias_moved_under_our_hands_is_told(
+    registry: MlflowConnector, tracking: Tracking, method: str
+) -> None:
+    name = tracking.model(versions=3)
+    tracking.alias(name, "champion", "1")
+    write = await planned(registry, name, "2")
+    carrier = registry._registry
+    setattr(carrier, method, after(getattr(carrier, method), lambda: tracking.alias(name, "champion", "3")))
+    expected: type[Exception] = Conflict if method == "set_model_tag" else OutcomeUnknown
+    with pytest.raises(expected, match=r"points at 3 now.*at this very moment"):
+        await registry.perform(write, stamp())
+    assert tracking.aliases(name) == {"champion": "3"}
+    noted = (await registry.model(ref(name))).stamps["champion"]
+    assert noted.version != "3"
 
 
 async def test_of_two_at_the_same_moment_at_least_one_is_told(registry: MlflowConnector, tracking: Tracking) -> None:

@@ -8,7 +8,10 @@ import tracemalloc
 import pytest
 from tests.connectors.mlflow_server import Tracking, ref
 
+from mlrelease_tui.connectors.api import Settings, no_credential
 from mlrelease_tui.connectors.mlflow.connector import MlflowConnector
+from mlrelease_tui.connectors.mlflow.rest import RestRegistry
+from mlrelease_tui.connectors.mlflow.transport import Transport
 
 pytestmark = pytest.mark.real
 pytest_plugins = ["tests.connectors.mlflow_fixtures"]
@@ -58,3 +61,20 @@ async def test_every_version_comes_once_and_memory_stays_with_the_page(registry:
     assert seen == MANY
     assert champions == ["5"]
     assert peak < 60 * 2**20
+
+
+async def test_versions_too_fat_for_one_answer_come_in_smaller_pages(tracking: Tracking) -> None:
+    name = tracking.model(versions=12)
+    settings = Settings("registry", "mlflow")
+    transport = Transport("registry", tracking.url, credential=no_credential, environ={}, max_bytes=4096)
+    registry = MlflowConnector(settings, RestRegistry(transport), timeout_s=10)
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await registry.versions(ref(name), limit=12, page_token=token)
+        seen += [version.ref.version for version in page.versions]
+        token = page.next_token
+        if not token:
+            break
+    await registry.close()
+    assert seen == [str(number) for number in range(12, 0, -1)]

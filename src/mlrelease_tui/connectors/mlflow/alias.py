@@ -12,10 +12,11 @@ therefore reads, claims, reads again, writes, reads back:
 Of two who claim, the tag holds the later one's. Both reach step 4 only if the second passed step 3 before the first's step 4,
 so the first's read-back (5) always finds a foreign claim: at least one of two racers is told.
 
-The claim is also the stamp. Should the process die, or the move be refused, between 2 and 4, then the stamp names a version
-where the alias is not, and `previous` is where it still is: `stamps_in_force` leaves such a stamp out. A stamp is believed of a
-version only where the alias names that version. A claim that can't be written (no right, too long a key) does not stop the
-move: an alias moved without a stamp is better than users hurt for want of a note.
+The claim is also the stamp, and takes the place of the one before it: a tag has one value, the audit has the rest. Should the
+process die, or the move be refused, between 2 and 4, then the stamp names a version where the alias is not, and `previous` is
+where it still is: `stamps_in_force` leaves such a stamp out. A stamp is believed of a version only where the alias names that
+version. A claim that can't be written (no right, too long a key) does not stop the move: an alias moved without a stamp is better
+than users hurt for want of a note.
 """
 
 from __future__ import annotations
@@ -197,19 +198,19 @@ class Look:
     tag: str
 
 
-def check(move: AliasMove, look: Look) -> None:
-    """Conflict where the alias is not where the plan saw it."""
+def check(move: AliasMove, look: Look, claim: str = "") -> None:
+    """Conflict where the alias is not where the plan saw it. `claim` is our own, where it was written already."""
     if look.version != move.expected:
         raise Conflict(
             f"alias {move.alias} of {SafeText(move.model)} points at {look.version or 'nothing'} now, "
-            f"not at {move.expected or 'nothing'}{_mover(move, look)}",
+            f"not at {move.expected or 'nothing'}{_mover(move, look, claim)}",
             hint="look at what changed, then make a new plan",
         )
 
 
 def check_claim(move: AliasMove, before: Look, look: Look, claim: str) -> None:
     """Conflict where, since `before`, the alias moved or someone else claimed it."""
-    check(move, look)
+    check(move, look, claim)
     if look.tag not in {claim, before.tag}:
         raise Conflict(
             f"alias {move.alias} of {SafeText(move.model)} is being moved by someone else at this moment{_claimer(move, look)}; "
@@ -222,7 +223,7 @@ def afterthought(move: AliasMove, before: Look, look: Look, claim: str) -> tuple
     """Whether the move stands by the read-back, and what to say of it ("" where all is as it should be)."""
     if look.version != move.version:
         where = look.version or "nothing"
-        return False, f"accepted, but alias {move.alias} points at {where} now{_mover(move, look)}"
+        return False, f"accepted, but alias {move.alias} points at {where} now{_mover(move, look, claim)}"
     if look.tag not in {claim, before.tag}:
         return (
             False,
@@ -233,8 +234,11 @@ def afterthought(move: AliasMove, before: Look, look: Look, claim: str) -> tuple
     return True, ""
 
 
-def _mover(move: AliasMove, look: Look) -> str:
+def _mover(move: AliasMove, look: Look, claim: str) -> str:
     """ ", moved there by …", where the stamp is of the very version that the alias names."""
+    if claim and look.tag == claim:
+        # Our own claim may have covered the other's.
+        return " (it was moved at this very moment)"
     stamp = parse_stamp(move.alias, look.tag)
     if stamp is None or stamp.version != look.version:
         return ", moved there without this tool" if look.version else ""

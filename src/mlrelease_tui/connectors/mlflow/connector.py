@@ -11,7 +11,7 @@ from mlrelease_tui.connectors.api import ModelPage, Receipt, Settings, capabilit
 from mlrelease_tui.connectors.mlflow import alias as aliasing
 from mlrelease_tui.connectors.mlflow import filters, parse, signature
 from mlrelease_tui.connectors.mlflow.alias import AliasMove, Look
-from mlrelease_tui.connectors.mlflow.registry import Deadline, Payload, Registry
+from mlrelease_tui.connectors.mlflow.registry import Deadline, Payload, Registry, TooLarge
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.expectation import AliasExpectation
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, Readiness, VersionPage
@@ -39,6 +39,7 @@ MAX_MODELS: Final = 1000
 MAX_VERSIONS: Final = 1000
 _CLAIM_SHARE: Final = 0.25
 _SIFTED_PAGES: Final = 5
+_SMALLER: Final = 10
 _LOGGED_MODEL: Final = "models:/m-"
 
 
@@ -238,7 +239,12 @@ class MlflowConnector:
         too: pages without any of ours are skipped, a few at most."""
         name = raw(ref.name)
         for _ in range(_SIFTED_PAGES):
-            payload = await self._registry.search_versions(filters.versions_of(name, below), size, deadline)
+            try:
+                payload = await self._registry.search_versions(filters.versions_of(name, below), size, deadline)
+            except TooLarge:
+                # A version can carry any number of tags of 100 KB.
+                size = max(size // _SMALLER, 1)
+                payload = await self._registry.search_versions(filters.versions_of(name, below), size, deadline)
             rows, lowest = parse.lowest_number(payload)
             more = rows >= size and (below is None or lowest < below)
             if not filters.is_exact(name) and (below is None or lowest + 1 < below):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mlrelease_tui.connectors.api import Credential
-from mlrelease_tui.errors import TimedOut
+from mlrelease_tui.errors import TimedOut, UnexpectedAnswer
 
 Payload = Mapping[str, Any]
 """A JSON object as MLflow's REST API gives it."""
@@ -39,6 +39,10 @@ class Deadline:
         """A deadline that ends when `part` (0–1) of what is left is over."""
         now = asyncio.get_running_loop().time()
         return Deadline(now + max(self.at - now, 0.0) * part, self.connection)
+
+
+class TooLarge(UnexpectedAnswer):
+    """An answer beyond what is read at once: ask for less."""
 
 
 def silent(connection: str) -> TimedOut:
@@ -91,7 +95,7 @@ class Registry(Protocol):
     async def get_model(self, name: str, deadline: Deadline) -> Payload: ...
 
     async def search_versions(self, filter_string: str, limit: int, deadline: Deadline) -> Payload:
-        """Newest first: ordered by version number, descending."""
+        """Newest first: ordered by version number, descending. TooLarge where the carrier won't take so much at once."""
         ...
 
     async def get_version(self, name: str, version: str, deadline: Deadline) -> Payload: ...

@@ -21,7 +21,7 @@ from mlrelease_tui import __version__
 from mlrelease_tui.connectors.api import Credential, CredentialSource
 from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.answers import Answer
-from mlrelease_tui.connectors.mlflow.registry import Deadline, silent
+from mlrelease_tui.connectors.mlflow.registry import Deadline, TooLarge, silent
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import BackendError, CredentialError, OutcomeUnknown, UnexpectedAnswer, Unreachable
 
@@ -224,7 +224,7 @@ class Transport:
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > self._max_bytes:
-                raise UnexpectedAnswer(
+                raise TooLarge(
                     f"{self._connection} answers {asked} with more than {self._max_bytes // 2**20} MiB",
                     hint="is the url that of an MLflow tracking server?",
                 )
