@@ -191,7 +191,13 @@ class MlreleaseApp(FrameApp):
         self._view, self._subject = view, subject
         screen = self._screen_for(view)
         if screen is not self.current:
-            await self.switch_screen(screen)
+            # Home stays at the bottom of the stack, any other view lies upon it.
+            if view == HOME:
+                await self.pop_screen()
+            elif self.current is self.screen_stack[0]:
+                await self.push_screen(screen)
+            else:
+                await self.switch_screen(screen)
         if subject:
             screen.about(subject)
         self._draw()
@@ -209,9 +215,11 @@ class MlreleaseApp(FrameApp):
     async def action_back(self) -> None:
         if await self.current.close_one():
             return
-        if self._trail:
+        while self._trail:
             view, subject = self._trail.pop()
-            await self.show_view(view, subject, remember=False)
+            if (view, subject) != (self._view, self._subject):
+                await self.show_view(view, subject, remember=False)
+                return
 
     async def action_leave(self) -> None:
         if self._trail:
@@ -220,6 +228,24 @@ class MlreleaseApp(FrameApp):
             self._ask_to_quit()
 
     # --- everywhere
+
+    def action_help(self) -> None:
+        from mlrelease_tui.screens.overlay import PageScreen, help_page
+
+        if isinstance(self.screen, ReleaseScreen):
+            view = self.current
+            self.push_screen(PageScreen(f"Keys: {view.NAME}", help_page(view.SCOPES, self._keymap_chosen)))
+
+    @on(ActingScreen.Explain)
+    def _explain(self, event: ActingScreen.Explain) -> None:
+        from mlrelease_tui.presentation.endpoint import explain
+        from mlrelease_tui.screens.overlay import PageScreen
+
+        status = self.current.status_of(event.endpoint)
+        if status is not None:
+            now, glyphs = self.services.now(), self._glyphs
+            title = f"Why {status.ref.id} is {status.severity.value.upper()}"
+            self.push_screen(PageScreen(title, lambda cells: explain(status, now, glyphs, cells)))
 
     def action_command(self) -> None:
         self.current.open_command_line()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from tests.ui import scenes
 from tests.ui.stand_in import services
@@ -22,10 +24,11 @@ def main() -> int:
     parser.add_argument("--theme", default="")
     parser.add_argument("--ascii", action="store_true")
     parser.add_argument("--moving", action="store_true", help="change one weight each second")
+    parser.add_argument("--crash-dir", type=Path, help="where a crash is written down")
     chosen = parser.parse_args()
     state = scenes.SCENES[chosen.scene](scenes.NOW)
     given = services(state, lambda: scenes.NOW, Appearance(theme=chosen.theme, ascii=chosen.ascii))
-    app = MlreleaseApp(given)
+    app = MlreleaseApp(replace(given, crash_dir=chosen.crash_dir))
     if chosen.moving:
 
         async def move() -> None:
@@ -45,8 +48,6 @@ def main() -> int:
 
 
 def _moved(item: Endpoint, step: int) -> Endpoint:
-    from dataclasses import replace
-
     stable, *rest = item.variants
     weight = 1000 + 100 * (step % 50)
     variants = (replace(stable, weight_bp=10_000 - weight), *(replace(other, weight_bp=weight) for other in rest[:1]))

@@ -62,14 +62,9 @@ def first(heading: Heading, glyphs: Glyphs, cells: int) -> Line:
             right.append(line(Span(f"{count} {symbols.WORDS[severity]}", symbols.ROLES[severity])))
     right.append(line(Span(clock(heading.now), Role.STRONG), " "))
     tail = joined(right, " ")
-    head = line(
-        " ",
-        Span(cut(crumbs, max(cells - width_of(tail) - 32, 12), glyphs.ellipsis), Role.TITLE),
-        "  ",
-        access(heading.access, heading.now),
-        "  ",
-        Span(heading.operator, Role.MUTED),
-    )
+    who = line("  ", access(heading.access, heading.now), "  ", Span(heading.operator, Role.MUTED))
+    room = max(cells - width_of(tail) - width_of(who) - 2, 12)
+    head = line(" ", Span(cut(crumbs, room, glyphs.ellipsis), Role.TITLE), *who)
     return spread(head, tail, cells)
 
 

@@ -143,8 +143,10 @@ def wrap(text: str, cells: int, *, limit: int = 100) -> list[str]:
 
 
 def wrapped(text: str, cells: int, role: Role = Role.TEXT, *, indent: str = "", limit: int = 100) -> list[Line]:
-    """`wrap`, as lines of one role, each behind `indent`."""
-    return [line(indent, Span(row, role)) for row in wrap(text, max(cells - width(indent), 1), limit=limit)]
+    """`wrap`, as lines of one role: the first behind `indent`, the others below it."""
+    rows = wrap(text, max(cells - width(indent), 1), limit=limit)
+    below = " " * width(indent)
+    return [line(below if index else indent, Span(row, role)) for index, row in enumerate(rows)]
 
 
 def joined(parts: Iterable[Line], separator: Part) -> Line:

@@ -143,6 +143,10 @@ class ReleaseScreen(Screen[None]):
             self._judged = (self.state, self.at, select.fleet(self.state, self.at))
         return self._judged[2]
 
+    def status_of(self, endpoint: str) -> EndpointStatus | None:
+        """The endpoint of that id as judged now."""
+        return next((status for status in self.statuses() if status.ref.id == endpoint), None)
+
     def _draw_header(self) -> None:
         bar = self.query_one("#header", Bar)
         cells = self.size.width

@@ -11,10 +11,12 @@ from textual.containers import Horizontal, Vertical
 
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
+from mlrelease_tui.presentation import endpoint as endpoint_view
 from mlrelease_tui.presentation import fleet as view
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
 from mlrelease_tui.screens.acting import ActingScreen
+from mlrelease_tui.screens.endpoint import history_of
 from mlrelease_tui.screens.rows import RowsScreen
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
@@ -116,6 +118,22 @@ class FleetScreen(ActingScreen, RowsScreen):
         if described:
             note = [note[0], line(Span(f" [{described}] ", Role.KEY), *note[1])]
         self.query_one("#note", Sheet).show(note)
+        detail = self.query_one("#detail", Sheet)
+        if detail.display and detail.size.width:
+            width = detail.size.width
+            detail.show(
+                endpoint_view.lines(
+                    status,
+                    history_of(state, status.ref),
+                    now,
+                    self.glyphs,
+                    width,
+                    chart_rows=3 if detail.size.height >= 36 else 1,
+                    action=action,
+                )
+                if status is not None
+                else []
+            )
 
     @on(DiffTable.Moved, "#fleet")
     def _moved(self, event: DiffTable.Moved) -> None:

@@ -15,5 +15,19 @@ def _fleet() -> type[ReleaseScreen]:
     return FleetScreen
 
 
-VIEWS: Final[Mapping[str, Callable[[], type[ReleaseScreen]]]] = MappingProxyType({"fleet": _fleet})
+def _endpoint() -> type[ReleaseScreen]:
+    from mlrelease_tui.screens.endpoint import EndpointScreen
+
+    return EndpointScreen
+
+
+def _rollouts() -> type[ReleaseScreen]:
+    from mlrelease_tui.screens.rollouts import RolloutsScreen
+
+    return RolloutsScreen
+
+
+VIEWS: Final[Mapping[str, Callable[[], type[ReleaseScreen]]]] = MappingProxyType(
+    {"fleet": _fleet, "endpoint": _endpoint, "rollouts": _rollouts}
+)
 HOME: Final = "fleet"

@@ -1,0 +1,30 @@
+"""The help page: keys by where they are valid. Given as plain values, so that it serves screens and documentation alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, cut, fit, line
+
+Section = tuple[str, Sequence[tuple[str, str, str]]]
+"""A heading and its (keys, what they do, `:` word) rows."""
+
+
+def page(sections: Sequence[Section], cells: int) -> list[Line]:
+    """All sections, one under the other."""
+    rows: list[Line] = []
+    for title, entries in sections:
+        if not entries:
+            continue
+        rows += [line(Span(f" {title}", Role.HEADING))]
+        for pressed, text, word in entries:
+            command = f":{word}" if word else ""
+            rows.append(
+                line(
+                    Span(f"   {fit(pressed, 18)}", Role.KEY),
+                    Span(fit(cut(text, cells - 40), max(cells - 40, 20))),
+                    Span(f" {command}", Role.MUTED),
+                )
+            )
+        rows.append(EMPTY)
+    return rows

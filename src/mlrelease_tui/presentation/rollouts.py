@@ -1,0 +1,201 @@
+"""Rollouts: how far each is, what holds it, and how its canary does against its stable variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from mlrelease_tui.domain.action import AuditEntry
+from mlrelease_tui.domain.metrics import VariantMetrics
+from mlrelease_tui.domain.rollout import Phase, Rollout
+from mlrelease_tui.domain.status import EndpointStatus, Severity
+from mlrelease_tui.presentation import glyphs as symbols
+from mlrelease_tui.presentation import words
+from mlrelease_tui.presentation.endpoint import History, verdict_lines
+from mlrelease_tui.presentation.glyphs import Glyphs
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, wrapped
+from mlrelease_tui.presentation.table import Column
+from mlrelease_tui.presentation.times import age, clock
+
+COLUMNS: Final = (
+    Column("state", "ST", 6),
+    Column("endpoint", "ENDPOINT", 12, flexible=True),
+    Column("connection", "CONN", 8),
+    Column("version", "VERSION", 9),
+    Column("phase", "PHASE", 11),
+    Column("step", "STEP", 5, right=True),
+    Column("canary", "CANARY", 6, right=True),
+    Column("started", "STARTED", 7, right=True),
+    Column("by", "BY", 6),
+)
+
+PHASE_ROLES: Final = {
+    Phase.PROGRESSING: Role.OK,
+    Phase.HELD: Role.HOLD,
+    Phase.WAITING: Role.WAIT,
+    Phase.ABORTING: Role.WARN,
+    Phase.DEGRADED: Role.CRIT,
+    Phase.COMPLETE: Role.MUTED,
+    Phase.UNKNOWN: Role.UNKNOWN,
+}
+
+
+def step(rollout: Rollout) -> str:
+    """ "2/4": the step being taken, counted from one; "-" where there are no steps."""
+    if rollout.step_index is None or not rollout.steps:
+        return words.UNKNOWN
+    return f"{min(rollout.step_index + 1, len(rollout.steps))}/{len(rollout.steps)}"
+
+
+def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs) -> dict[str, Span]:
+    rollout = status.endpoint.rollout
+    canary = status.endpoint.canary
+    stamp = status.endpoint.stamp
+    return {
+        "state": symbols.state(status.severity, glyphs),
+        "endpoint": Span(status.ref.name, Role.STRONG),
+        "connection": Span(status.ref.connection),
+        "version": Span(words.versions(status.endpoint, glyphs), Role.CANARY),
+        "phase": Span(rollout.phase.value, PHASE_ROLES[rollout.phase]),
+        "step": Span(step(rollout)),
+        "canary": Span(words.weight(canary.weight_bp if canary else None)),
+        "started": Span(age(rollout.started_at, now)),
+        "by": Span(str(stamp.by) if stamp else "", Role.TEXT),
+    }
+
+
+def detail(
+    status: EndpointStatus, history: History, audit: Sequence[AuditEntry], now: datetime, glyphs: Glyphs, width: int
+) -> list[Line]:
+    """The selected rollout: steps, weight, gates, judge, events."""
+    endpoint = status.endpoint
+    rollout = endpoint.rollout
+    stamp = endpoint.stamp
+    head = line(
+        " ",
+        Span(rollout.strategy.value.replace("_", "-").upper(), Role.HEADING),
+        f" {words.version(rollout.from_version)} {glyphs.arrow} ",
+        Span(words.version(rollout.to_version), Role.CANARY),
+        f"  step {step(rollout)}  ",
+        Span(rollout.phase.value.upper(), PHASE_ROLES[rollout.phase]),
+        Span(f"  by {stamp.by} {clock(stamp.at) if stamp.at else ''}" if stamp else "", Role.MUTED),
+    )
+    rows = [head, *steps(status, glyphs, width)]
+    hold = rollout.hold
+    if hold is not None:
+        rows += wrapped(f"held by {hold.by}: {hold.why}", width, Role.HOLD, indent=" ", limit=2)
+    elif rollout.message:
+        rows += wrapped(str(rollout.message), width, Role.WAIT, indent=" ", limit=2)
+    rows += gates(status, history, glyphs, width)
+    if status.verdict is not None:
+        rows += verdict_lines(status.verdict, width)
+    rows += events(status, audit, width)
+    return [clip(item, width) for item in rows]
+
+
+def steps(status: EndpointStatus, glyphs: Glyphs, width: int) -> list[Line]:
+    """A bar of the canary's weight and the steps with the one being taken marked."""
+    rollout = status.endpoint.rollout
+    canary = status.endpoint.canary
+    weight = canary.weight_bp if canary else None
+    after = rollout.next_step
+    tail = f" {words.weight(weight)}"
+    if after is not None:
+        tail += f"  next {words.weight(after.weight_bp)}" if after.weight_bp is not None else f"  next {after.label}"
+    if rollout.phase in {Phase.WAITING, Phase.HELD}:
+        tail += "  needs: a person"
+    room = max(min(width - len(tail) - 5, 60), 10)
+    rows = [line(" [", Span(symbols.bar((weight or 0) / 10_000, room, glyphs), Role.BAR), "]", Span(tail, Role.STRONG))]
+    if rollout.steps:
+        shown: list[Span | str] = [Span(" steps ", Role.MUTED)]
+        for item in rollout.steps:
+            text = words.weight(item.weight_bp) if item.weight_bp is not None else str(item.label)
+            here = rollout.step_index == item.index
+            done = rollout.step_index is not None and item.index < rollout.step_index
+            role = Role.CANARY if here else Role.TEXT if done else Role.MUTED
+            shown.append(Span(f"[{text}] " if here else f"{text} ", role))
+        rows.append(line(*shown))
+    return rows
+
+
+def gates(status: EndpointStatus, history: History, glyphs: Glyphs, width: int) -> list[Line]:
+    """Stable against canary, a row a measure, with the guard and whether the canary keeps within it."""
+    stable, canary = status.endpoint.stable, status.endpoint.canary
+    if stable is None or canary is None:
+        return []
+    before, after = status.metrics.get(stable.name), status.metrics.get(canary.name)
+    spark = max(min((width - 50) // 2, 30), 6)
+    guard = status.guard
+    rows: list[Line] = [
+        line(
+            Span(f" {'':<7}{f'STABLE {words.version(stable.version)}':<{spark + 8}}", Role.STABLE),
+            Span(f"{f'CANARY {words.version(canary.version)}':<{spark + 8}}", Role.CANARY),
+            Span(f"{'GUARD':<9}RESULT", Role.HEADING),
+        )
+    ]
+    measures = (
+        ("ERR%", "error_ratio", words.errors, guard.error_ratio),
+        ("P99ms", "p99_s", words.milliseconds, guard.p99_s),
+        ("REQ/S", "rate", words.rate, None),
+    )
+    for name, attribute, word, limit in measures:
+        left, right = _value(before, attribute), _value(after, attribute)
+        series = [[_value(item, attribute) for item in history.get(v.name, ())] for v in (stable, canary)]
+        top = max((value for values in series for value in values if value is not None), default=0.0) or None
+        result = _result(right, limit, glyphs)
+        rows.append(
+            line(
+                Span(f" {name:<7}", Role.MUTED),
+                Span(f"{word(left):<6} "),
+                Span(symbols.sparkline(series[0], spark, glyphs, top=top) + " ", Role.STABLE),
+                Span(f"{word(right):<6} ", result.role if result.role is Role.CRIT else Role.TEXT),
+                Span(symbols.sparkline(series[1], spark, glyphs, top=top) + " ", Role.CANARY),
+                Span(f"{'<= ' + word(limit) if limit is not None else '-':<9}", Role.MUTED),
+                result,
+            )
+        )
+    rows.append(
+        line(
+            Span(" ready  ", Role.MUTED),
+            Span(f"{words.replicas(stable.ready, stable.desired):<{spark + 8}}"),
+            Span(f"{words.replicas(canary.ready, canary.desired):<{spark + 8}}"),
+        )
+    )
+    return rows
+
+
+def _value(metrics: VariantMetrics | None, attribute: str) -> float | None:
+    found = getattr(metrics, attribute, None)
+    return float(found) if found is not None else None
+
+
+def _result(value: float | None, limit: float | None, glyphs: Glyphs) -> Span:
+    if limit is None:
+        return Span("-", Role.MUTED)
+    if value is None:
+        return Span(f"{glyphs.states[Severity.UNKNOWN]} no data", Role.UNKNOWN)
+    if value > limit:
+        return Span(f"{glyphs.states[Severity.CRIT]} FAIL", Role.CRIT)
+    return Span(f"{glyphs.states[Severity.OK]} within", Role.OK)
+
+
+def events(status: EndpointStatus, audit: Sequence[AuditEntry], width: int) -> list[Line]:
+    """What the audit says of this endpoint, newest first."""
+    mine = [item for item in reversed(audit) if str(item.target) in {status.ref.id, status.ref.name}][:4]
+    if not mine:
+        return [EMPTY, line(Span(" EVENTS none in this audit", Role.MUTED))]
+    rows: list[Line] = [EMPTY, line(Span(" EVENTS", Role.HEADING))]
+    for item in mine:
+        rows.append(
+            clip(
+                line(
+                    Span(f" {clock(item.at)} ", Role.MUTED),
+                    f"{item.verb} {item.summary} ",
+                    Span(f"{item.result} ", Role.OK if item.result == "applied" else Role.TEXT),
+                    Span(f"({item.actor}) {item.why}", Role.MUTED),
+                ),
+                width,
+            )
+        )
+    return rows

@@ -1,0 +1,82 @@
+"""One endpoint: its variants, what users feel, who changed it, what its backend says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from textual.app import ComposeResult
+
+from mlrelease_tui.domain.metrics import VariantMetrics
+from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.presentation import endpoint as view
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line
+from mlrelease_tui.screens.acting import ActingScreen
+from mlrelease_tui.store import select
+from mlrelease_tui.store.state import State
+from mlrelease_tui.widgets.sheet import Sheet
+
+
+def history_of(state: State, ref: EndpointRef) -> dict[str, tuple[VariantMetrics, ...]]:
+    """What the charts of an endpoint are drawn from."""
+    endpoint = state.endpoints.get(ref)
+    return {item.name: select.history(state, ref, item.name) for item in endpoint.variants} if endpoint else {}
+
+
+class EndpointScreen(ActingScreen):
+    NAME = "endpoint"
+    SCOPES = ("sheet", "endpoint")
+    FOOTER = (
+        "app.back",
+        "endpoint.rollback",
+        "endpoint.actions",
+        "endpoint.explain",
+        "endpoint.copy_name",
+        "app.arm",
+        "app.command",
+        "app.help",
+    )
+
+    _ref: EndpointRef | None = None
+
+    def body(self) -> ComposeResult:
+        yield Sheet(id="page", focusable=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#page").focus()
+
+    def selected(self) -> EndpointRef | None:
+        return self._ref
+
+    def about(self, subject: str) -> None:
+        ref = next((ref for ref in self.services.store.state.endpoints if ref.id == subject), None)
+        if ref is not None and ref != self._ref:
+            self._ref = ref
+            self.query("#page").first(Sheet).rewind()
+
+    def crumbs(self) -> Sequence[str]:
+        return ("Fleet", self._ref.name if self._ref else "endpoint")
+
+    def show(self, state: State, now: datetime) -> None:
+        page = self.query_one("#page", Sheet)
+        if self._ref is None:
+            # Opened by its number: what burns most is what is meant.
+            self._ref = next((status.ref for status in self.statuses()), None)
+        page.show(self._lines(state, now, max(page.size.width, 40), page.size.height))
+
+    def _lines(self, state: State, now: datetime, cells: int, rows: int) -> list[Line]:
+        ref = self._ref
+        status = select.status_of(state, ref, now) if ref is not None else None
+        if ref is None or status is None:
+            gone = f"{ref.id} is not there any more" if ref is not None else "no endpoint is known yet"
+            return [EMPTY, line(Span(f"  {gone}", Role.MUTED))]
+        return view.lines(
+            status,
+            history_of(state, ref),
+            now,
+            self.glyphs,
+            cells,
+            chart_rows=3 if rows >= 36 else 1,
+            action=select.action_on(state, ref),
+            unresolved=[item for item in state.open_actions if str(item.target) == ref.id],
+        )
