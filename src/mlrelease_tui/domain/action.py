@@ -70,3 +70,18 @@ class OpenAction:
     pid: int
     sent_steps: tuple[int, ...] = ()
     host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCheck:
+    """What a verification of the audit found. `broken`: something was altered; otherwise `problems` are what is missing.
+
+    `problems` name file, line and reason, the first few of `problem_count`.
+    """
+
+    at: datetime
+    records: int
+    chains: int
+    broken: bool = False
+    problem_count: int = 0
+    problems: tuple[SafeText, ...] = ()

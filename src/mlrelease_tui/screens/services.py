@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from mlrelease_tui.domain.action import ActionProgress
+from mlrelease_tui.domain.action import ActionProgress, AuditCheck
 from mlrelease_tui.domain.intents import Intent
 from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
 from mlrelease_tui.domain.refs import ModelRef, VersionRef
@@ -45,6 +45,18 @@ class ActionDesk(Protocol):
     def busy(self) -> tuple[ActionProgress, ...]: ...
 
 
+class Auditing(Protocol):
+    """Who looks after the audit. What it finds in the log comes as facts; the verification is its answer."""
+
+    async def look_again(self) -> None:
+        """Read the log's end anew and judge again what was left open."""
+        ...
+
+    async def verify(self) -> AuditCheck:
+        """Check every record and link. Takes as long as the log is long; never on the event loop's thread."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Appearance:
     """How it looks and answers. `theme` "" takes what fits the terminal; `animated` is never true over SSH."""
@@ -58,7 +70,8 @@ class Appearance:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`now` is the clock (UTC); `crash_dir` is where a crash is written down, None for nowhere."""
+    """`now` is the clock (UTC); `crash_dir` is where a crash is written down, None for nowhere; `audit` is None in
+    tests that need none."""
 
     store: Store
     reader: Reader
@@ -67,3 +80,4 @@ class Services:
     now: Callable[[], datetime]
     appearance: Appearance = field(default_factory=Appearance)
     crash_dir: Path | None = None
+    audit: Auditing | None = None
