@@ -27,7 +27,8 @@ class No(Exception):
 def supported(endpoint: Endpoint, verb: Verb) -> None:
     support = endpoint.support(verb)
     if not support.available:
-        raise No("unsupported", f"{endpoint.ref.name} can't {verb}: {support.reason}")
+        reason = f"{endpoint.ref.name} can't {verb}: {support.reason}"
+        raise No("unsupported", reason, "`mlrelease connections list` shows what each backend can do")
 
 
 P = TypeVar("P")
@@ -35,7 +36,8 @@ P = TypeVar("P")
 
 def capable(driver: object, protocol: type[P], verb: Verb) -> P:
     if not isinstance(driver, protocol):
-        raise No("unsupported", f"this backend has no {verb}")
+        hint = "`mlrelease connections list` shows what each backend can do"
+        raise No("unsupported", f"this backend has no {verb}", hint)
     return driver
 
 

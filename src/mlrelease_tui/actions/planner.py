@@ -31,7 +31,7 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
             environment = endpoint.environment
             _warn(endpoint, situation, notes)
         if not drafted.steps:
-            raise No("nothing_to_do", f"{intent.target} is already so")
+            raise No("nothing_to_do", f"{intent.target} is already so", "look at it again")
     except No as no:
         return no.refusal
     except (Refused, Unsupported) as error:
@@ -71,7 +71,11 @@ def _alias(intent: MoveAlias, situation: Situation, notes: Notes) -> Draft:
     movable = capable(situation.registry, AliasMovable, Verb.ALIAS)
     now = situation.model.aliases.get(intent.alias, "")
     if now == intent.version:
-        raise No("already_there", f"alias {intent.alias} of {intent.model} already points at {intent.version}")
+        raise No(
+            "already_there",
+            f"alias {intent.alias} of {intent.model} already points at {intent.version}",
+            "name another version",
+        )
     artifact(situation, intent.version, notes.checks, strict=True)
     steps = movable.move_alias(situation.model, intent.alias, intent.version)
     return Draft(steps, f"alias {intent.alias} of {intent.model.name}: {now or 'nothing'} → {intent.version}")

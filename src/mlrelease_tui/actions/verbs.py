@@ -80,13 +80,13 @@ def promote(intent: PromoteVersion, situation: Situation, endpoint: Endpoint, no
     if not version:
         raise No("no_version", f"nothing is under way on {name}", "name the version to promote")
     if not rollout.in_flight and endpoint.stable is not None and endpoint.stable.version == version:
-        raise No("already_there", f"{name} already runs {version}")
+        raise No("already_there", f"{name} already runs {version}", "name another version")
     if intent.weight_bp is not None:
         weight_in_range(intent.weight_bp)
     deployed = artifact(situation, version, notes.checks, strict=True)
     if rollout.in_flight:
         return _go_on(intent, situation, endpoint, notes)
-    if intent.full:
+    if intent.full or intent.weight_bp == ALL_TRAFFIC_BP:
         steps = driver.start(endpoint, deployed, ALL_TRAFFIC_BP)
         steps += alias_follows(situation, version, notes.checks, notes.warnings)
         return Draft(steps, f"start {version} on {name} at 100%", full=True)
@@ -106,8 +106,14 @@ def _go_on(intent: PromoteVersion, situation: Situation, endpoint: Endpoint, not
         steps = driver.complete(endpoint) + alias_follows(situation, version, notes.checks, notes.warnings)
         return Draft(steps, f"finish {name}: all traffic to {version}", full=True, harmful=harmful)
     if intent.weight_bp is not None:
+        canary = endpoint.canary
+        if canary is not None and canary.weight_bp == intent.weight_bp:
+            raise No(
+                "already_there", f"{version} already has {percent(intent.weight_bp)} of {name}", "give another weight"
+            )
         steps = capable(situation.driver, Weighable, Verb.WEIGHT).set_weight(endpoint, intent.weight_bp)
-        return Draft(steps, f"{name}: {version} to {percent(intent.weight_bp)}", harmful=harmful)
+        full = intent.weight_bp == ALL_TRAFFIC_BP
+        return Draft(steps, f"{name}: {version} to {percent(intent.weight_bp)}", full=full, harmful=harmful)
     word = f"{percent(following.weight_bp)} of traffic" if following else "its next step"
     return Draft(driver.advance(endpoint), f"take {name} {version} to {word}", harmful=harmful)
 
@@ -118,14 +124,16 @@ def weight(intent: SetWeight, situation: Situation, endpoint: Endpoint, notes: N
     if canary is None:
         raise No("no_canary", f"{name} has no canary", "start one with promote")
     if canary.weight_bp == intent.weight_bp:
-        raise No("already_there", f"the canary of {name} already has {percent(intent.weight_bp)}")
+        reason = f"the canary of {name} already has {percent(intent.weight_bp)}"
+        raise No("already_there", reason, "give another weight")
     lowers = canary.weight_bp is not None and intent.weight_bp < canary.weight_bp
     hold = endpoint.rollout.hold
     if hold is not None and not lowers:
         raise No("held", f"{name} is {held_by(hold)}", "continue it first")
     steps = capable(situation.driver, Weighable, intent.verb).set_weight(endpoint, intent.weight_bp)
     summary = f"{name}: {canary.version} {percent(canary.weight_bp)} → {percent(intent.weight_bp)}"
-    return Draft(steps, summary, harmful=not lowers and harm(situation, notes.checks), lowers=lowers)
+    harmful = not lowers and harm(situation, notes.checks)
+    return Draft(steps, summary, full=intent.weight_bp == ALL_TRAFFIC_BP, harmful=harmful, lowers=lowers)
 
 
 def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:
@@ -146,7 +154,8 @@ def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes:
 
 def hold(intent: HoldRollout, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:
     if endpoint.rollout.hold is not None:
-        raise No("already_there", f"{endpoint.ref.name} is {held_by(endpoint.rollout.hold)} already")
+        reason = f"{endpoint.ref.name} is {held_by(endpoint.rollout.hold)} already"
+        raise No("already_there", reason, "nothing is to be done; continue lets it go on")
     # The reason is asked for at the confirmation; it reaches the backend with the stamp.
     mark = Hold(SafeText(situation.operator), SafeText(""), situation.now)
     steps = capable(situation.driver, Holdable, intent.verb).hold(endpoint, mark)
