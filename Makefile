@@ -46,6 +46,9 @@ bench: setup ## Measure speed and memory against baselines in the same run
 wheel-test: setup ## Build the wheel and run the tests that need only the wheel
 	@$(BIN)/python -m pytest tests/architecture -m wheel
 
+docs: setup ## Write docs/keys.md anew from the catalogue of keys
+	@$(BIN)/python -m tests.architecture.keys_page > docs/keys.md
+
 lock: setup ## Resolve the lock files anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 --quiet -o requirements.lock
 	@echo uv | $(BIN)/uv pip compile - --generate-hashes --no-emit-index-url --universal --python-version 3.11 --quiet -c requirements.lock -o requirements-uv.lock
