@@ -14,11 +14,11 @@ from mlrelease_tui.actions.planner import plan as make_plan
 from mlrelease_tui.actions.reading import Reader, asked
 from mlrelease_tui.actions.reconcile import reconcile
 from mlrelease_tui.actions.situation import Situation
-from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, VersionSource
+from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, Rehearsable, VersionSource
 from mlrelease_tui.domain.action import ActionProgress, OpenAction
 from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
 from mlrelease_tui.domain.models import Model, ModelVersion
-from mlrelease_tui.domain.plan import Level, Outcome, OutcomeKind, Plan, Refusal
+from mlrelease_tui.domain.plan import Check, CheckStatus, Level, Outcome, OutcomeKind, Plan, Refusal
 from mlrelease_tui.domain.policy import PLAN_LIFETIME, Access, is_production
 from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint, Verb
@@ -101,7 +101,26 @@ class Desk:
             return Refusal(error.code, error.message, error.hint or "`mlrelease status` lists what there is")
         except ReleaseError as error:
             return Refusal(error.code, f"{intent.target} can't be read now: {error.message}", error.hint)
-        return make_plan(intent, situation)
+        plan = make_plan(intent, situation)
+        return plan if isinstance(plan, Refusal) else await self._rehearsed(plan)
+
+    async def _rehearsed(self, plan: Plan) -> Plan | Refusal:
+        """Ask the backends that can tell whether they would let the writes through; a clear no refuses the plan."""
+        checks = list(plan.checks)
+        for step in plan.steps:
+            connector: object = self._connectors.get(step.connection)
+            if not isinstance(connector, Rehearsable):
+                continue
+            try:
+                checks += await connector.rehearse(step)
+            except ReleaseError as error:
+                checks.append(Check("rehearsal", CheckStatus.UNKNOWN, f"{step.connection}: {error.message}"))
+        failed = next(
+            (check for check in checks if check not in plan.checks and check.status is CheckStatus.FAIL), None
+        )
+        if failed is not None:
+            return Refusal("preflight", f"{failed.name}: {failed.text}", "nothing was sent")
+        return replace(plan, checks=tuple(checks))
 
     async def _situation(self, intent: Intent) -> Situation:
         base = Situation(
