@@ -195,6 +195,7 @@ async def test_the_supervisor_is_killed_and_its_successor_finds_the_same_split(t
             return dict((await send_many(base, 100)).by_name) == {"1": 50, "2": 50}
 
         await until(splits)
+        await until(lambda: _all_ready(host))
         assert await host.weights() == {"v1": 5_000, "v2": 5_000}
         await host.send(host.connector.roll_back(await host.read(), Artifact("1")))
 
@@ -260,7 +261,11 @@ async def test_stopping_leaves_no_process_and_no_port(tmp_path: Path) -> None:
         # The whole comes back as it was.
         await host.start()
         await until(lambda: _all_ready(host))
-        assert await host.weights() == {"v1": 9_000, "v2": 1_000}
+
+        async def same_split() -> bool:
+            return await host.weights() == {"v1": 9_000, "v2": 1_000}
+
+        await until(same_split)
 
 
 async def test_a_supervisor_whose_parent_was_killed_ends_in_order(tmp_path: Path) -> None:

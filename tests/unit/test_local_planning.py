@@ -214,8 +214,8 @@ def test_a_crash_loop_is_a_degraded_rollout_with_its_last_line() -> None:
 def test_a_restart_takes_the_unhealthy_first_and_alone() -> None:
     model = canary()
     assert words(planning.restart(LAYOUT, model.read()))[0::2] == [
-        "restart process v2 of local/iris in desired.json, generation 2 → 3",
-        "restart process v1 of local/iris in desired.json, generation 3 → 4",
+        "restart process v2 of local/iris in desired.json, generation 2 → 3; its requests fail until it is healthy",
+        "restart process v1 of local/iris in desired.json, generation 3 → 4; its requests fail until it is healthy",
     ]
     model.processes = {"v1": running("1"), "v2": running("2", state=ProcessState.UNREADY)}
     assert len(planning.restart(LAYOUT, model.read())) == 2
@@ -227,6 +227,26 @@ def test_variant_names_stand_in_routes(version: str) -> None:
 
     assert is_safe_name(variant_name(version))
     assert variant_name("release/7") != variant_name("release-7")
+
+
+def test_a_hostile_version_is_shown_harmless_and_sent_as_it_is() -> None:
+    hostile = "7\x1b]0;gone\x07"
+    model = canary(hostile)
+    shown = model.read().canary
+    assert shown is not None
+    assert "\x1b" not in shown.version
+    assert model.wanted[shown.name].version == hostile
+    begun = planning.start(LAYOUT, released("1").read(), Artifact(hostile, "\x1b[2J"), None)
+    for write in begun + planning.roll_back(LAYOUT, model.read(), Artifact("1")):
+        assert "\x1b" not in write.call + write.before + write.after + write.undo + write.shell
+    for write in planning.complete(LAYOUT, model.read()):
+        assert "\x1b" not in write.call + write.before + write.after + write.undo
+        model.make(write)
+    end = model.read()
+    assert end.stable is not None
+    # The name comes back from a screen, and still means the same version.
+    with pytest.raises(Refused, match="already runs"):
+        planning.start(LAYOUT, end, Artifact(end.stable.version), None)
 
 
 VERSIONS = st.sampled_from(["1", "2", "3", "4"])

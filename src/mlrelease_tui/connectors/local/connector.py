@@ -257,8 +257,8 @@ async def _settled(router: TraefikRouter, route: str) -> Observed:
     """What a route does. The router takes a moment to load what was just written; that moment is waited out."""
     for _ in range(_SETTLE_LOOKS):
         observed = await router.read(route)
-        behind = observed.live_generation is not None and observed.live_generation < observed.generation
-        if not behind or observed.error:
+        # None: it has only just started. Later than ours: somebody wrote between our two looks.
+        if observed.error or observed.plan is None or observed.live_generation == observed.generation:
             break
         await asyncio.sleep(_SETTLE_S)
     return observed

@@ -17,6 +17,7 @@ from mlrelease_tui.connectors.local.documents import Busy
 from mlrelease_tui.connectors.local.effects import processes_after, route_after
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.observed import ProcessState, Supervision, read_observed
+from mlrelease_tui.connectors.local.processes import is_running
 from mlrelease_tui.connectors.local.release_state import mark_of, state_from_json
 from mlrelease_tui.connectors.local.writes import AWAIT_READY, DRAIN, PROCESSES, ROUTE, Split
 from mlrelease_tui.domain.plan import Write
@@ -192,15 +193,13 @@ class Performing:
 
     async def _drain(self, definition: EndpointDefinition, payload: Mapping[str, Any], wait_s: float) -> Receipt:
         name = str(payload["name"])
-        process = (await self._supervision()).process(definition.key, name)
-        gauge: InFlight | None = None
-        if process is not None and process.pid and process.port:
-            gauge = self.in_flight(f"http://127.0.0.1:{process.port}{definition.metrics_path}")
-        elif process is None or not process.pid:
 
-            async def gauge() -> int | None:
+        async def gauge() -> int | None:
+            process = (await self._supervision()).process(definition.key, name)
+            if process is None or not is_running(process.pid, process.started):
                 # A process that is gone has taken its requests with it.
                 return 0
+            return await self.in_flight(f"http://127.0.0.1:{process.port}{definition.metrics_path}")()
 
         report = await self.router().drained(str(payload["route"]), name, wait_s, gauge)
         if not report.drained:

@@ -16,7 +16,7 @@ from mlrelease_tui.connectors.local.writes import PlanBuilder, all_to, artifact_
 from mlrelease_tui.domain.expectation import percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Role, Variant
-from mlrelease_tui.domain.text import raw
+from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import Refused
 
 _AT_REST: Final[Mapping[str, Any]] = {
@@ -32,6 +32,7 @@ _AT_REST: Final[Mapping[str, Any]] = {
 def start(layout: Layout, endpoint: Endpoint, artifact: Artifact, weight_bp: int | None) -> tuple[Write, ...]:
     """The first version of an endpoint, a canary, or (at 10,000) a whole replacement."""
     plan = PlanBuilder(layout, endpoint)
+    artifact = _as_the_registry_says(artifact)
     name = variant_name(artifact.version)
     canary, stable = endpoint.canary, endpoint.stable
     if canary is not None:
@@ -40,7 +41,7 @@ def start(layout: Layout, endpoint: Endpoint, artifact: Artifact, weight_bp: int
             hint="complete it or roll it back first",
         )
     if stable is not None and stable.name == name:
-        raise Refused(f"{endpoint.ref.name} already runs {artifact.version}", hint="name another version")
+        raise Refused(f"{endpoint.ref.name} already runs {SafeText(artifact.version)}", hint="name another version")
     _no_shadow(endpoint, name)
     steps = _steps(endpoint)
     weight = _in_range(weight_bp if weight_bp is not None else steps[0] if steps else ALL_TRAFFIC_BP)
@@ -159,6 +160,7 @@ def abort(layout: Layout, endpoint: Endpoint) -> tuple[Write, ...]:
 def roll_back(layout: Layout, endpoint: Endpoint, artifact: Artifact) -> tuple[Write, ...]:
     """Everything to one version and nothing else left: traffic first, then drain, route, processes."""
     plan = PlanBuilder(layout, endpoint)
+    artifact = _as_the_registry_says(artifact)
     name = variant_name(artifact.version)
     if not plan.stable:
         raise Refused(f"{endpoint.ref.name} serves nothing yet", hint="start a version first")
@@ -180,7 +182,9 @@ def roll_back(layout: Layout, endpoint: Endpoint, artifact: Artifact) -> tuple[W
         plan.write_route(wanted, change, stable=name, words=_leaving_words(leaving))
     _retire(plan, others)
     if not plan.writes:
-        raise Refused(f"{endpoint.ref.name} already runs {artifact.version}, alone", hint="name another version")
+        raise Refused(
+            f"{endpoint.ref.name} already runs {SafeText(artifact.version)}, alone", hint="name another version"
+        )
     return plan.writes
 
 
@@ -200,6 +204,7 @@ def restart(layout: Layout, endpoint: Endpoint) -> tuple[Write, ...]:
 def shadow(layout: Layout, endpoint: Endpoint, artifact: Artifact, weight_bp: int) -> tuple[Write, ...]:
     """Mirror a share to a version, change the share, or (0) end it: mirror off, drain, route, process."""
     plan = PlanBuilder(layout, endpoint)
+    artifact = _as_the_registry_says(artifact)
     name = variant_name(artifact.version)
     weight = _in_range(weight_bp)
     now = endpoint.variant(Role.SHADOW)
@@ -218,11 +223,17 @@ def shadow(layout: Layout, endpoint: Endpoint, artifact: Artifact, weight_bp: in
     if now is None:
         if name in plan.routed:
             raise Refused(
-                f"{artifact.version} already answers users of {endpoint.ref.name}", hint="name another version"
+                f"{SafeText(artifact.version)} already answers users of {endpoint.ref.name}",
+                hint="name another version",
             )
         _bring_up(plan, artifact, name)
     plan.write_route(dict(plan.split.weights) | {name: 0}, {}, mirror=(name, weight // 100))
     return plan.writes
+
+
+def _as_the_registry_says(artifact: Artifact) -> Artifact:
+    """Not as a screen shows it: these names go into documents and commands."""
+    return Artifact(raw(artifact.version), raw(artifact.uri), raw(artifact.digest))
 
 
 def _bring_up(plan: PlanBuilder, artifact: Artifact, name: str) -> None:
@@ -235,8 +246,9 @@ def _bring_up(plan: PlanBuilder, artifact: Artifact, name: str) -> None:
     else:
         known = raw(endpoint.labels.get(artifact_label(artifact.version), ""))
         if artifact.uri and known and artifact.uri != known:
+            shown, other, wanted = SafeText(artifact.version), SafeText(known), SafeText(artifact.uri)
             raise Refused(
-                f"{artifact.version} of {endpoint.ref.name} runs from {known}, not from {artifact.uri}",
+                f"{shown} of {endpoint.ref.name} runs from {other}, not from {wanted}",
                 hint="roll back to stop it, then start it anew",
             )
     if there is None or not ready(there):

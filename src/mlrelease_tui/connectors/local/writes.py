@@ -20,7 +20,7 @@ from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.domain.expectation import EndpointExpectation, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Role, Variant
-from mlrelease_tui.domain.text import raw
+from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import Refused
 from mlrelease_tui.routing.traefik_directory import FILE_NAME
 
@@ -111,12 +111,12 @@ class PlanBuilder:
         return dict(self.split.weights).get(name, 0)
 
     def start_process(self, name: str, wanted: WantedProcess) -> None:
-        source = f" from {wanted.artifact}" if wanted.artifact else ""
+        source = f" from {SafeText(wanted.artifact)}" if wanted.artifact else ""
         self.versions[name] = wanted.version
         self._sources[name] = wanted
         self._processes(
             {"add": {name: asdict(wanted)}},
-            f"add process {name} (version {wanted.version}{source})",
+            f"add process {name} (version {SafeText(wanted.version)}{source})",
             after=[*self.running, name],
             undo=f"remove process {name}",
             program=f".endpoints[$key].processes[{json.dumps(name)}] = {json.dumps(asdict(wanted))}",
@@ -127,7 +127,7 @@ class PlanBuilder:
             {"remove": sorted(names)},
             f"remove {_listed('process', names)}",
             after=[name for name in self.running if name not in names],
-            undo=f"start {_listed('version', [self.versions[name] for name in names])} again",
+            undo=f"start {_listed('version', [SafeText(self.versions[name]) for name in names])} again",
             program="; ".join(f"del(.endpoints[$key].processes[{json.dumps(name)}])" for name in names).replace(
                 "; ", " | "
             ),
@@ -139,6 +139,7 @@ class PlanBuilder:
             f"restart process {name}",
             after=self.running,
             undo="",
+            note="; its requests fail until it is healthy" if self.weight(name) else "",
             program=f".endpoints[$key].processes[{json.dumps(name)}].turn += 1",
         )
 
@@ -240,7 +241,7 @@ class PlanBuilder:
         return {"version": version, "artifact": raw(source), "digest": variant.digest if variant else ""}
 
     def _expectation(self) -> EndpointExpectation:
-        version = self.versions.get(self.stable, "none")
+        version = SafeText(self.versions.get(self.stable, "none"))
         return EndpointExpectation(
             endpoint=self.endpoint.ref,
             uid=self.endpoint.uid,
@@ -252,7 +253,7 @@ class PlanBuilder:
         )
 
     def _processes(
-        self, payload: Mapping[str, Any], words: str, *, after: Sequence[str], undo: str, program: str
+        self, payload: Mapping[str, Any], words: str, *, after: Sequence[str], undo: str, program: str, note: str = ""
     ) -> None:
         assumes, generation = self._expectation(), self.process_generation
         before = list(self.running)
@@ -268,7 +269,7 @@ class PlanBuilder:
                 connection=self.endpoint.ref.connection,
                 operation=PROCESSES,
                 target=f"processes of {key}",
-                call=f"{words} of {key} in {self._layout.desired.name}, generation {generation} → {generation + 1}",
+                call=f"{words} of {key} in {self._layout.desired.name}, generation {generation} → {generation + 1}{note}",
                 payload=canonical({**self._identity(), "expect": generation, **payload}),
                 before=_listed("process", before),
                 after=_listed("process", list(after)),
