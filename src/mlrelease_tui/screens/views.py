@@ -15,6 +15,18 @@ def _fleet() -> type[ReleaseScreen]:
     return FleetScreen
 
 
+def _models() -> type[ReleaseScreen]:
+    from mlrelease_tui.screens.models import ModelsScreen
+
+    return ModelsScreen
+
+
+def _versions() -> type[ReleaseScreen]:
+    from mlrelease_tui.screens.versions import VersionsScreen
+
+    return VersionsScreen
+
+
 def _endpoint() -> type[ReleaseScreen]:
     from mlrelease_tui.screens.endpoint import EndpointScreen
 
@@ -28,6 +40,6 @@ def _rollouts() -> type[ReleaseScreen]:
 
 
 VIEWS: Final[Mapping[str, Callable[[], type[ReleaseScreen]]]] = MappingProxyType(
-    {"fleet": _fleet, "endpoint": _endpoint, "rollouts": _rollouts}
+    {"fleet": _fleet, "endpoint": _endpoint, "rollouts": _rollouts, "models": _models, "versions": _versions}
 )
 HOME: Final = "fleet"

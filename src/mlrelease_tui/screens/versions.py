@@ -1,0 +1,427 @@
+"""The versions of one model, newest first: paged in as the cursor nears their end; a version in full, and two of them compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from textual import on
+from textual.binding import Binding
+from textual.timer import Timer
+
+from mlrelease_tui.domain.intents import MoveAlias
+from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, Readiness
+from mlrelease_tui.domain.refs import EndpointRef, VersionRef
+from mlrelease_tui.domain.rollout import Variant
+from mlrelease_tui.domain.status import EndpointStatus
+from mlrelease_tui.presentation import models as view
+from mlrelease_tui.presentation import version_diff
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line, wrapped
+from mlrelease_tui.presentation.matching import matches
+from mlrelease_tui.presentation.table import heading, laid_out, row
+from mlrelease_tui.presentation.words import version as version_word
+from mlrelease_tui.screens.models import endpoints_by_model, stale_since
+from mlrelease_tui.screens.reading import ReadingScreen
+from mlrelease_tui.store.state import State, VersionList
+from mlrelease_tui.widgets import keys
+from mlrelease_tui.widgets.diff_table import DiffTable
+from mlrelease_tui.widgets.menu import Item, Menu
+from mlrelease_tui.widgets.prompt import Prompt
+
+AHEAD: Final = 50
+"""Rows left below the cursor at which the next page is asked for."""
+ASK_AGAIN: Final = timedelta(seconds=5)
+"""A wish that was not answered is made again after this time."""
+REST_S: Final = 0.15
+"""How long the cursor rests on a version before its lineage is read."""
+OTHER_ALIAS: Final = "other"
+_DIGITS: Final = "123456789"
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What the list was made from; equal means that it need not be made again."""
+
+    versions: tuple[ModelVersion, ...]
+    aliases: tuple[tuple[str, str], ...]
+    wanted: str
+    problems_only: bool
+    sorted_by: str
+    reversed: bool
+
+    def same_as(self, other: _Listing | None) -> bool:
+        # Ten thousand versions are the same tuple until a page comes: comparing them one by one would cost each frame.
+        return (
+            other is not None
+            and self.versions is other.versions
+            and (self.aliases, self.wanted, self.problems_only, self.sorted_by, self.reversed)
+            == (other.aliases, other.wanted, other.problems_only, other.sorted_by, other.reversed)
+        )
+
+
+class VersionsScreen(ReadingScreen):
+    CSS_PATH = ["reading.tcss", "versions.tcss"]  # noqa: RUF012
+    NAME = "versions"
+    SCOPES = ("list", "rows", "item", "versions")
+    BINDINGS = [  # noqa: RUF012
+        *keys.bindings("versions"),
+        # The app's own key; here it reads this model's versions too.
+        *(item for item in keys.bindings("app") if isinstance(item, Binding) and item.id == "app.refetch"),
+    ]
+    FOOTER = (
+        "list.open",
+        "list.mark",
+        "versions.diff",
+        "versions.move_alias",
+        "rows.filter",
+        "app.arm",
+        "app.back",
+        "app.help",
+    )
+    SORTS = view.VERSION_SORTS
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._model_id = ""
+        self._shown: dict[str, ModelVersion] = {}
+        self._listing: _Listing | None = None
+        self._aliases: dict[str, tuple[str, ...]] = {}
+        self._runs: dict[str, tuple[tuple[EndpointStatus, Variant], ...]] = {}
+        self._compared: tuple[str, str] | None = None
+        self._asked: dict[object, datetime] = {}
+        self._resting: Timer | None = None
+        self._alias_for: ModelVersion | None = None
+
+    # --- what it is about
+
+    def crumbs(self) -> Sequence[str]:
+        model = self.model
+        return ("Models", view.name_of(model.ref.name) if model is not None else "versions")
+
+    def about(self, subject: str) -> None:
+        """Show the versions of this model, or of an endpoint's model; what is neither changes nothing."""
+        found = next((ref.id for ref in self.services.store.state.models if ref.id == subject), "")
+        if not found:
+            by_model = endpoints_by_model(self.state, self.statuses())
+            found = next((ref.id for ref, items in by_model.items() if any(i.ref.id == subject for i in items)), "")
+        if found and found != self._model_id:
+            self._model_id = found
+            self._asked.clear()
+            self._compared = None
+            self._listing = None
+            self.wanted = ""
+            self.table.action_unmark()
+            if self.reading:
+                self.leave_text()
+            self.redraw()
+
+    @property
+    def model(self) -> Model | None:
+        return next((model for ref, model in self.state.models.items() if ref.id == self._model_id), None)
+
+    @property
+    def known(self) -> VersionList | None:
+        model = self.model
+        return self.state.versions.get(model.ref) if model is not None else None
+
+    def chosen(self) -> ModelVersion | None:
+        return self._shown.get(self.table.key)
+
+    def selected(self) -> EndpointRef | None:
+        """The endpoint that runs the version under the cursor, where one alone does."""
+        running = self._runs.get(self.table.key, ())
+        return running[0][0].ref if len(running) == 1 else None
+
+    # --- drawing
+
+    def show(self, state: State, now: datetime) -> None:
+        model, known = self.model, self.known
+        if model is not None:
+            self._want_list(model, known)
+            self._relate(state, model)
+        self._list(model, known)
+        stale = model is not None and stale_since(state, model) is not None
+        columns = laid_out(view.VERSION_WIDE if self.wide else view.VERSION_COLUMNS, self.list_cells())
+        marker = self.glyphs.ascending if self.reversed else self.glyphs.descending
+
+        def row_of(key: str) -> Line:
+            version = self._shown[key]
+            cells = view.version_cells(self._row(version), now, self.glyphs, stale=stale)
+            return row(columns, cells, self.glyphs.ellipsis)
+
+        self.table.show(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(model, known))
+        if known is not None:
+            self._want_more(known)
+        self._show_chosen()
+
+    def _list(self, model: Model | None, known: VersionList | None) -> None:
+        listing = _Listing(
+            known.versions if known is not None else (),
+            tuple(sorted(model.aliases.items())) if model is not None else (),
+            self.wanted,
+            self.problems_only,
+            self.sorted_by,
+            self.reversed,
+        )
+        if listing.same_as(self._listing):
+            return
+        self._listing = listing
+        self._aliases = {}
+        for alias, version in listing.aliases:
+            self._aliases[version] = (*self._aliases.get(version, ()), alias)
+        items = [version for version in listing.versions if self._wanted(version)]
+        if self.sorted_by == "readiness":
+            items.sort(key=lambda version: view.readiness_rank(version.readiness))
+        if self.reversed:
+            items.reverse()
+        self._shown = {version.ref.id: version for version in items}
+
+    def _relate(self, state: State, model: Model) -> None:
+        found: dict[str, tuple[tuple[EndpointStatus, Variant], ...]] = {}
+        for status in endpoints_by_model(state, self.statuses()).get(model.ref, ()):
+            for variant in status.endpoint.variants:
+                key = VersionRef(model.ref, variant.version).id
+                found[key] = (*found.get(key, ()), (status, variant))
+        self._runs = found
+
+    def _row(self, version: ModelVersion) -> view.VersionRow:
+        named = self._aliases.get(version.ref.version, ())
+        return view.VersionRow(version, named, self._runs.get(version.ref.id, ()))
+
+    def _wanted(self, version: ModelVersion) -> bool:
+        if self.problems_only and version.readiness is Readiness.READY:
+            return False
+        return not self.wanted or self._matches(version, self.wanted)
+
+    def _matches(self, version: ModelVersion, wanted: str) -> bool:
+        return matches(view.version_text(version, self._aliases.get(version.ref.version, ())), wanted)
+
+    def found(self, wanted: str) -> Sequence[str]:
+        return [key for key, version in self._shown.items() if self._matches(version, wanted)]
+
+    def _empty(self, model: Model | None, known: VersionList | None) -> Sequence[Line]:
+        if model is None:
+            return self.nothing(
+                line(Span("  no model is chosen, or it is not known yet", Role.STRONG)),
+                line(Span("  2 lists the models; Enter opens one", Role.MUTED)),
+            )
+        if known is None:
+            return self.nothing(self._missing(model, "versions"))
+        if known.next_token and (self.wanted or self.problems_only):
+            return [
+                EMPTY,
+                line(Span(f"  nothing yet among {len(known.versions)} versions; reading on ...", Role.MUTED)),
+            ]
+        return self.nothing(line(Span("  the model has no version", Role.STRONG)))
+
+    def _missing(self, model: Model, what: str) -> Line:
+        """Why something of a model is not here: it is being read, can't be read, or is not kept by this registry."""
+        connection = model.ref.connection
+        freshness = self.state.freshness.get(connection)
+        health = self.state.connections.get(connection)
+        if what == "lineage" and health is not None and health.capabilities and "lineage" not in health.capabilities:
+            return line(Span(f" {connection} keeps no lineage", Role.MUTED))
+        if freshness is not None and freshness.failing_since is not None:
+            return line(Span(f" {what} can't be read: {freshness.error}; r reads again", Role.STALE))
+        if health is not None and health.error_code:
+            return line(Span(f" {what} can't be read: {health.error}; r reads again", Role.STALE))
+        return line(Span(f" reading the {what} ...", Role.MUTED))
+
+    def _note(self) -> list[Line]:
+        model, known = self.model, self.known
+        if model is None:
+            return []
+        read = len(known.versions) if known is not None else 0
+        total = model.version_count
+        parts = f" {len(self._shown)} shown, " if len(self._shown) != read else " "
+        parts += f"{read} of {total} read" if total is not None and total > read else f"{read} versions"
+        whole = known is None or not known.next_token
+        more = "" if whole else "; more come as you go down"
+        if not whole and (self.wanted or self.problems_only):
+            more = "; reading on for the filter"
+        elif not whole and (self.sorted_by != "version" or self.reversed):
+            more = "; the order is of those that are read"
+        since = stale_since(self.state, model)
+        first = Span(f" {view.aliases(model) or 'no alias'}", Role.TITLE)
+        if since is not None:
+            return [line(first, Span(f"  not read since {since:%H:%M:%S}Z", Role.STALE)), line(Span(parts, Role.MUTED))]
+        marked = len(self.table.marks)
+        mark = Span(f"  {marked} marked: D compares two" if marked else "", Role.KEY)
+        return [line(first), line(Span(parts + more, Role.MUTED), mark)]
+
+    def _show_chosen(self) -> None:
+        self.show_note(self._note())
+        if self.text_shown:
+            self.text.show(self._text())
+
+    def _text(self) -> list[Line]:
+        model, chosen = self.model, self.chosen()
+        if model is None or chosen is None:
+            return []
+        cells = self.text_cells()
+        if self.reading and self._compared is not None:
+            return self._comparison(model, self._compared, cells)
+        lineage = self._lineage(chosen)
+        if lineage is None:
+            self._rest()
+        return view.version_detail(
+            self._row(chosen), lineage, self._missing(model, "lineage"), self.at, self.glyphs, cells
+        )
+
+    def _lineage(self, version: ModelVersion) -> Lineage | None:
+        return version.lineage or self.state.lineage.get(version.ref)
+
+    def _comparison(self, model: Model, pair: tuple[str, str], cells: int) -> list[Line]:
+        before, after = (self._shown.get(key) for key in pair)
+        if before is None or after is None:
+            return wrapped("one of the two versions is not listed any more", cells, Role.WARN, indent=" ")
+        old, new = self._lineage(before), self._lineage(after)
+        for version, lineage in ((before, old), (after, new)):
+            if lineage is None:
+                self._want_lineage(version)
+        if old is None or new is None:
+            return [self._missing(model, "lineage")]
+        return version_diff.rows(before, after, version_diff.compare(before, old, after, new), self.glyphs, cells)
+
+    # --- wishes
+
+    def _may_ask(self, key: object) -> bool:
+        """Whether a wish is made now: once, and again where no answer came for a while."""
+        before = self._asked.get(key)
+        if before is not None and self.at - before < ASK_AGAIN:
+            return False
+        self._asked[key] = self.at
+        return True
+
+    def _want_list(self, model: Model, known: VersionList | None) -> None:
+        if known is None:
+            if self._may_ask(("versions", model.ref)):
+                self.services.reader.want_versions(model.ref)
+            return
+        # A version that came since: read the list again, unless the operator is deep in it.
+        latest = model.latest_version
+        newest = {version.ref.version for version in known.versions[:AHEAD]}
+        outdated = (
+            bool(latest) and latest not in newest and model.observed_at is not None and model.observed_at > known.at
+        )
+        if outdated and self.table.cursor_index < AHEAD and self._may_ask(("versions", latest)):
+            self.services.reader.want_versions(model.ref)
+
+    def _want_more(self, known: VersionList) -> None:
+        """Ask for the next page where the cursor nears the end, or where a filter leaves fewer rows than fit."""
+        model = self.model
+        if model is None or not known.next_token:
+            return
+        left = len(self._shown) - self.table.cursor_index
+        if left <= max(AHEAD, self.table.page) and self._may_ask(("more", known.next_token)):
+            self.services.reader.want_more_versions(model.ref)
+
+    def _want_lineage(self, version: ModelVersion) -> None:
+        if self._may_ask(("lineage", version.ref)):
+            self.services.reader.want_lineage(version.ref)
+
+    def _rest(self) -> None:
+        """Read the lineage of the version under the cursor once it rests there: going down a list must not read them all."""
+        if self._resting is not None:
+            self._resting.stop()
+
+        def rested() -> None:
+            self._resting = None
+            chosen = self.chosen()
+            if chosen is not None and self._lineage(chosen) is None:
+                self._want_lineage(chosen)
+
+        self._resting = self.set_timer(REST_S, rested)
+
+    def action_refetch(self) -> None:
+        model = self.model
+        self.services.reader.refresh(model.ref.connection if model is not None else None)
+        if model is not None:
+            self.services.reader.want_versions(model.ref)
+        self._asked.clear()
+        self.say("reading the versions again")
+
+    # --- keys
+
+    @on(DiffTable.Moved, "#rows")
+    def _moved(self, event: DiffTable.Moved) -> None:
+        event.stop()
+        if not self.reading:
+            self.text.rewind()
+        known = self.known
+        if known is not None:
+            self._want_more(known)
+        self._show_chosen()
+
+    @on(DiffTable.Opened, "#rows")
+    def _opened(self, event: DiffTable.Opened) -> None:
+        event.stop()
+        self._compared = None
+        self.read()
+
+    def leave_text(self) -> None:
+        self._compared = None
+        super().leave_text()
+
+    def action_diff(self) -> None:
+        """Compare the two marked versions, or the marked one with the one under the cursor; the older is at the left."""
+        chosen = self.table.marks | ({self.table.key} if len(self.table.marks) == 1 else frozenset())
+        if len(chosen) != 2:
+            self.say("mark two versions with Space, then D compares them", Role.WARN)
+            return
+        listed = [version.ref.id for version in (self._listing.versions if self._listing else ())]
+        newer, older = sorted(chosen, key=listed.index)
+        self._compared = (older, newer)
+        self.read()
+
+    def action_move_alias(self) -> None:
+        model, version = self.model, self.chosen()
+        if model is None or version is None:
+            self.say("no version is selected")
+            return
+        self._alias_for = version
+        here = self._aliases.get(version.ref.version, ())
+        items = [
+            Item(
+                _DIGITS[index],
+                f"{alias}: {version_word(now_at)} {self.glyphs.arrow} {version_word(version.ref.version)}",
+                f"={alias}",
+                "it is here already" if alias in here else "",
+            )
+            for index, (alias, now_at) in enumerate(sorted(model.aliases.items())[: len(_DIGITS)])
+        ]
+        items.append(Item("n", "another alias, or a new one ...", OTHER_ALIAS))
+        armed = self.state.access.may_write(self.at) is None
+        title = f"Point an alias at {view.name_of(model.ref.name)} {version_word(version.ref.version)}"
+        self.open_dock(Menu(title + ("" if armed else "  [READ-ONLY: plans open, W arms]"), items, id="alias"))
+
+    @on(Menu.Chosen, "#alias")
+    async def _alias_chosen(self, event: Menu.Chosen) -> None:
+        event.stop()
+        self.close_dock()
+        if event.choice == OTHER_ALIAS:
+            self.open_dock(Prompt("alias:", id="alias-name"))
+        else:
+            await self._plan_alias(event.choice.removeprefix("="))
+
+    @on(Prompt.Entered, "#alias-name")
+    async def _alias_named(self, event: Prompt.Entered) -> None:
+        event.stop()
+        self.close_dock()
+        if event.text.strip():
+            await self._plan_alias(event.text.strip())
+
+    async def _plan_alias(self, alias: str) -> None:
+        version = self._alias_for
+        if version is not None:
+            await self.open_plan(MoveAlias(version.ref.model, alias, version.ref.version))
+
+    def name_to_copy(self) -> str:
+        chosen = self.chosen()
+        return chosen.ref.id if chosen is not None else ""
+
+    def command_to_copy(self) -> str:
+        model = self.model
+        return f"mlrelease versions {model.ref.id}" if model is not None else ""
