@@ -30,6 +30,8 @@ from tests.connectors.fault_proxy import (
 )
 from tests.connectors.mlflow_server import Tracking, connector_to, ref, stamp
 
+from mlrelease_tui.connectors.api import Settings
+from mlrelease_tui.connectors.mlflow import connect
 from mlrelease_tui.connectors.mlflow.connector import MlflowConnector
 from mlrelease_tui.domain.connection import LinkState
 from mlrelease_tui.domain.plan import Write
@@ -265,19 +267,72 @@ async def test_a_circle_of_redirects_ends(proxy: FaultProxy, registry: MlflowCon
 # --- credentials ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_401_in_mid_session_refreshes_the_credential_once(proxy: FaultProxy) -> None:
-    given = iter(["first", "second", "third"])
+class Wallet:
+    """A source as the core gives it: keeps what it has, and counts how often it is renewed."""
 
-    async def source() -> Token:
-        return Token(next(given))
+    def __init__(self, *tokens: str) -> None:
+        self.left = list(tokens)
+        self.renewed = 0
 
-    registry = connector_to(proxy.url, credential=source)
+    async def credential(self) -> Token:
+        return Token(self.left[0])
+
+    async def renew(self) -> Token | None:
+        self.renewed += 1
+        await asyncio.sleep(0)
+        if len(self.left) == 1:
+            return None
+        self.left.pop(0)
+        return Token(self.left[0])
+
+    def connector(self, url: str) -> MlflowConnector:
+        return connector_to(url, credential=self.credential, renew=self.renew)
+
+
+async def test_a_401_in_mid_session_renews_the_credential_once(proxy: FaultProxy) -> None:
+    wallet = Wallet("first", "second", "third")
+    registry = wallet.connector(proxy.url)
     proxy.on(UNAUTHORIZED, times=1)
     await registry.models()
     await registry.models()
     await registry.close()
     sent = [request.headers["authorization"] for request in proxy.requests]
     assert sent == ["Bearer first", "Bearer second", "Bearer second"]
+    assert wallet.renewed == 1
+
+
+async def test_many_reads_that_meet_a_401_at_once_renew_once(proxy: FaultProxy) -> None:
+    wallet = Wallet("first", "second", "third")
+    registry = wallet.connector(proxy.url)
+    proxy.on(UNAUTHORIZED, times=4)
+    await asyncio.gather(*(registry.models() for _ in range(4)))
+    await registry.close()
+    assert wallet.renewed == 1
+
+
+async def test_a_401_that_stays_is_asked_twice_and_no_more(proxy: FaultProxy) -> None:
+    wallet = Wallet("first", "second", "third")
+    registry = wallet.connector(proxy.url)
+    proxy.on(UNAUTHORIZED)
+    with pytest.raises(Unauthenticated):
+        await registry.models()
+    await registry.close()
+    assert proxy.count() == 2
+
+
+async def test_a_401_to_a_write_renews_nothing_and_sends_nothing_again(
+    proxy: FaultProxy, tracking: Tracking, name: str
+) -> None:
+    wallet = Wallet("first", "second")
+    registry = wallet.connector(proxy.url)
+    write = await planned(registry, name)
+    proxy.on(UNAUTHORIZED, method="POST")
+    with pytest.raises(Rejected):
+        await registry.perform(write, stamp())
+    await registry.close()
+    assert wallet.renewed == 0
+    assert proxy.count("POST", ALIAS) == 1
+    assert tracking.aliases(name) == {"champion": "1"}
 
 
 async def test_no_secret_in_errors_values_or_reprs(proxy: FaultProxy) -> None:
@@ -524,9 +579,14 @@ async def test_a_certificate_that_is_not_to_be_trusted_is_refused_with_its_finge
     assert fingerprint in raised.value.hint
     assert not any(b"token-of-the-day" in request for request in heard)
     await doubted.close()
-    trusted = connector_to(url, environ={"MLFLOW_TRACKING_SERVER_CERT_PATH": str(certificate)})
-    assert (await trusted.models()).models == ()
-    await trusted.close()
+    by_environment = connector_to(url, environ={"MLFLOW_TRACKING_SERVER_CERT_PATH": str(certificate)})
+    by_key = connect(Settings("registry", "mlflow", {"url": url, "ca_file": str(certificate)}))
+    for trusted in (by_environment, by_key):
+        assert isinstance(trusted, MlflowConnector)
+        assert (await trusted.models()).models == ()
+        await trusted.close()
+    missing = connect(Settings("registry", "mlflow", {"url": url, "ca_file": str(tmp_path / "none.pem")}))
+    assert (await missing.probe()).error_code == "config"
     server.close()
 
 

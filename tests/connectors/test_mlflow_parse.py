@@ -279,6 +279,8 @@ def test_an_address_is_shown_without_secrets(url: str, shown: str) -> None:
         {"url": "postgresql://u:hunter2@h/db"},
         {"url": "http://h:notaport"},
         {"url": "http://[h"},
+        {"url": "https://h", "insecure_tls": True},
+        {"url": "https://h", "workspace": "team-a"},
         {"url": "http://h", "timeout_s": 0},
         {"url": "http://h", "timeout_s": "3"},
         {"url": "http://h", "timeout_s": True},

@@ -6,6 +6,7 @@ all other schemes go through `client.py`, which does. What both share is in `con
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,14 +23,34 @@ from mlrelease_tui.errors import ConfigError
 _BARE: Final = frozenset({"databricks", "databricks-uc", "uc"})
 """Addresses that MLflow takes without a scheme."""
 
+_NOT_HERE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "insecure_tls": "certificates are always verified: name the issuer's by ca_file",
+        "workspace": "only the server's default workspace is read",
+    }
+)
+"""Keys that must not be passed over in silence: whoever sets them relies on what they say."""
+
 
 def build(settings: Settings) -> MlflowConnector:
     """A connector for `settings.options["url"]`; touches no network. ConfigError for an address that is none."""
+    for key in _NOT_HERE:
+        if settings.options.get(key):
+            raise ConfigError(
+                f"connection {settings.name}: {key} is not known to mlflow connections", hint=_NOT_HERE[key]
+            )
     url = _checked_url(settings)
     timeout_s = _checked_timeout(settings)
     registry: Registry
     if urlsplit(url).scheme in {"http", "https"}:
-        transport = Transport(settings.name, url, credential=settings.credential, environ=settings.environ)
+        transport = Transport(
+            settings.name,
+            url,
+            credential=settings.credential,
+            renew=settings.renew,
+            environ=settings.environ,
+            certificates=_certificates(settings),
+        )
         registry = RestRegistry(transport, warnings=network.warnings(settings.environ))
     else:
         registry = ClientRegistry(settings.name, url, timeout_s=timeout_s)
@@ -74,6 +95,12 @@ def _checked_url(settings: Settings) -> str:
     return url
 
 
+def _certificates(settings: Settings) -> network.Certificates:
+    return network.Certificates(
+        *(str(settings.options.get(key) or "") for key in ("ca_file", "client_cert", "client_key"))
+    )
+
+
 def _checked_timeout(settings: Settings) -> float:
     value = settings.options.get("timeout_s", settings.timeout_s)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 600:
@@ -93,6 +120,9 @@ connect = ConnectorFactory(
                 required=True,
             ),
             "timeout_s": Option((int, float), "longest that one call may take, in seconds"),
+            "ca_file": Option((str,), "whom to trust, PEM; default: the system's authorities", path=True),
+            "client_cert": Option((str,), "our own certificate, PEM", path=True),
+            "client_key": Option((str,), "its key, PEM, where it is not in the same file", path=True),
         }
     ),
 )

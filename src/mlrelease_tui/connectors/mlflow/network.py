@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -50,33 +51,49 @@ def without_userinfo(url: str) -> str:
     return urlunsplit(SplitResult(parts.scheme, place, parts.path.rstrip("/"), "", ""))
 
 
-def trust(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Certificates are always verified: against the file that the environment names, else the system's and certifi's authorities.
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files named by the configuration: whom to trust, and who we are. "" leaves it to the environment."""
+
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+
+
+FROM_ENVIRONMENT: Final = Certificates()
+
+
+def trust(environ: Mapping[str, str], certificates: Certificates = FROM_ENVIRONMENT) -> ssl.SSLContext:
+    """Certificates are always verified: against the file that is named, else the system's and certifi's authorities.
 
     ConfigError where a named file can't be read.
     """
     named = next((name for name in _AUTHORITIES if environ.get(name)), "")
+    authorities = certificates.ca_file or environ.get(named, "")
     try:
-        if named:
-            context = ssl.create_default_context(cafile=environ[named])
+        if authorities:
+            context = ssl.create_default_context(cafile=authorities)
         else:
             import certifi
 
             context = ssl.create_default_context()
             context.load_verify_locations(certifi.where())
     except OSError as error:
-        raise ConfigError(
-            f"{named or 'the system'} names no readable certificates: {error}", hint="mend the variable"
-        ) from error
-    if client := environ.get(_CLIENT_CERTIFICATE):
+        raise _unreadable("ca_file" if certificates.ca_file else named, error) from error
+    client = certificates.client_cert or environ.get(_CLIENT_CERTIFICATE, "")
+    if client:
         try:
-            context.load_cert_chain(client)
+            context.load_cert_chain(client, certificates.client_key or None)
         except OSError as error:
-            raise ConfigError(
-                f"{_CLIENT_CERTIFICATE} names no readable certificate: {error.strerror or type(error).__name__}",
-                hint="mend the variable",
-            ) from error
+            raise _unreadable("client_cert" if certificates.client_cert else _CLIENT_CERTIFICATE, error) from error
     return context
+
+
+def _unreadable(name: str, error: OSError) -> ConfigError:
+    what = error.strerror or type(error).__name__
+    return ConfigError(
+        f"{name or 'the system'} names no readable certificate: {what}", hint="PEM files, readable by us"
+    )
 
 
 def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 - connecting takes 3 s at most, silence as long as the call's deadline, and the deadline also ends an answer that drips;
 - a redirect is followed for reads only, and only within the same origin: a credential never goes elsewhere;
 - TLS is always verified; answers are capped; compression is not asked for, so that a small answer can't become a big one;
-- a read that is answered 401 asks the credential source once more and is sent once more; a write is sent once, whatever comes.
+- a read that is answered 401 has the credential renewed and is sent once more; a write is sent once, whatever comes.
 
 httpx is imported, and certificates are loaded, in a thread at the first request: neither holds up the screen.
 """
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui import __version__
-from mlrelease_tui.connectors.api import Credential, CredentialSource
+from mlrelease_tui.connectors.api import Credential, CredentialSource, no_credential
 from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.answers import Answer
 from mlrelease_tui.connectors.mlflow.registry import Deadline, TooLarge, silent
@@ -45,7 +45,9 @@ class Transport:
         url: str,
         *,
         credential: CredentialSource,
+        renew: CredentialSource = no_credential,
         environ: Mapping[str, str],
+        certificates: network.Certificates = network.FROM_ENVIRONMENT,
         connect_s: float = CONNECT_S,
         max_bytes: int = MAX_BYTES,
     ) -> None:
@@ -53,30 +55,31 @@ class Transport:
         self.credential: Credential | None = None
         self._connection = connection
         self._source = credential
-        self._asked_source = False
+        self._renew = renew
         self._environ = environ
+        self._certificates = certificates
         self._proxy = network.proxy_for(url, environ)
         self._connect_s = connect_s
         self._max_bytes = max_bytes
         self._opening = asyncio.Lock()
+        self._renewing = asyncio.Lock()
         self._client: httpx.AsyncClient | None = None
 
     async def read(
         self, asked: str, path: str, query: Mapping[str, str], deadline: Deadline, *, anonymous: bool = False
     ) -> Answer:
         """GET. BackendError where no whole answer came; any status is an answer. `anonymous` leaves the credential at home."""
-        credential = None if anonymous else await self._credential(deadline)
+        credential = None if anonymous else await self._asked(self._source, deadline)
         answer = await self._exchange(asked, "GET", path, query, None, credential, deadline, _Mark())
         if answer.status == 401 and not anonymous:
-            self._asked_source = False
-            fresh = await self._credential(deadline)
+            fresh = await self._renewed(credential, deadline)
             if fresh is not None:
                 answer = await self._exchange(asked, "GET", path, query, None, fresh, deadline, _Mark())
         return answer
 
     async def write(self, asked: str, path: str, body: Mapping[str, str], intent_id: str, deadline: Deadline) -> Answer:
         """POST, once. Before the first byte a BackendError, after it OutcomeUnknown, where no whole answer came."""
-        credential = await self._credential(deadline)
+        credential = await self._asked(self._source, deadline)
         mark = _Mark()
         try:
             answer = await self._exchange(asked, "POST", path, {}, body, credential, deadline, mark, intent_id)
@@ -87,8 +90,6 @@ class Transport:
                 f"{asked} was sent, and the answer was lost: {error.message}",
                 hint="read again to see whether it was applied; it is not sent again by itself",
             ) from error
-        if answer.status == 401:
-            self._asked_source = False
         return answer
 
     async def open(self) -> None:
@@ -100,15 +101,20 @@ class Transport:
         if client is not None:
             await client.aclose()
 
-    async def _credential(self, deadline: Deadline) -> Credential | None:
-        """Kept until the server says 401; then the source is asked anew."""
-        if not self._asked_source:
-            try:
-                self.credential = await asyncio.wait_for(self._source(), deadline.left())
-            except TimeoutError as error:
-                raise silent(f"the credential source of {self._connection}") from error
-            self._asked_source = True
+    async def _asked(self, source: CredentialSource, deadline: Deadline) -> Credential | None:
+        """The credential; the source itself keeps it until it expires."""
+        try:
+            self.credential = await asyncio.wait_for(source(), deadline.left())
+        except TimeoutError as error:
+            raise silent(f"the credential source of {self._connection}") from error
         return self.credential
+
+    async def _renewed(self, used: Credential | None, deadline: Deadline) -> Credential | None:
+        """Another credential than the one that was not accepted. Of many reads that meet a 401 at once, one asks."""
+        async with self._renewing:
+            if self.credential is not None and not _same_secret(self.credential, used):
+                return self.credential
+            return await self._asked(self._renew, deadline)
 
     async def _opened(self) -> httpx.AsyncClient:
         async with self._opening:
@@ -121,7 +127,7 @@ class Transport:
 
         context: ssl.SSLContext | bool = True
         if self.url.startswith("https:") or self._proxy.startswith("https:"):
-            context = network.trust(self._environ)
+            context = network.trust(self._environ, self._certificates)
         return httpx.AsyncClient(
             # A plain http address needs no authorities, and loading them takes a tenth of a second.
             verify=context if isinstance(context, ssl.SSLContext) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
@@ -259,7 +265,7 @@ class Transport:
             seen = await asyncio.to_thread(network.fingerprint, self.url, self._connect_s)
             return Unreachable(
                 f"the certificate of {self.url} is not to be trusted: {SafeText(cause.verify_message)}",
-                hint=f"it shows sha256 {seen or 'unknown'}; if that is right, name its issuer in MLFLOW_TRACKING_SERVER_CERT_PATH",
+                hint=f"it shows sha256 {seen or 'unknown'}; if that is right, name its issuer by the key `ca_file`",
             )
         if isinstance(error, httpx.ConnectError):
             return Unreachable(
@@ -308,6 +314,10 @@ def _headers(credential: Credential | None, intent_id: str) -> dict[str, str]:
         else:
             headers["Authorization"] = f"Bearer {secret}"
     return headers
+
+
+def _same_secret(one: Credential, other: Credential | None) -> bool:
+    return other is not None and (one.user, one.secret.reveal()) == (other.user, other.secret.reveal())
 
 
 def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
