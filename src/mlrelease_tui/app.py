@@ -66,8 +66,8 @@ class MlreleaseApp(FrameApp):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = services.appearance.theme or self._fitting_theme(environ)
-        self._keymap_chosen = keys.keymap(services.appearance.key_preset, services.appearance.keys)
-        self.set_keymap(self._keymap_chosen)
+        self.keymap_chosen = keys.keymap(services.appearance.key_preset, services.appearance.keys)
+        self.set_keymap(self.keymap_chosen)
         self._view = HOME
         self._subject = ""
         self._trail: list[tuple[str, str]] = []
@@ -147,6 +147,11 @@ class MlreleaseApp(FrameApp):
     # --- from the store to the screen
 
     @property
+    def draws_pending(self) -> bool:
+        """Whether a change was not drawn yet."""
+        return self._pulse.pending
+
+    @property
     def current(self) -> ReleaseScreen:
         """The view that is seen, below a help page that may cover it."""
         for screen in reversed(self.screen_stack):
@@ -171,7 +176,7 @@ class MlreleaseApp(FrameApp):
             found = self.get_screen(view)
             if isinstance(found, ReleaseScreen):
                 return found
-        screen = VIEWS[view]()(self.services, self._glyphs, self._keymap_chosen)
+        screen = VIEWS[view]()(self.services, self._glyphs, self.keymap_chosen)
         self.install_screen(screen, view)
         return screen
 
@@ -234,7 +239,7 @@ class MlreleaseApp(FrameApp):
 
         if isinstance(self.screen, ReleaseScreen):
             view = self.current
-            self.push_screen(PageScreen(f"Keys: {view.NAME}", help_page(view.SCOPES, self._keymap_chosen)))
+            self.push_screen(PageScreen(f"Keys: {view.NAME}", help_page(view.SCOPES, self.keymap_chosen)))
 
     @on(ActingScreen.Explain)
     def _explain(self, event: ActingScreen.Explain) -> None:

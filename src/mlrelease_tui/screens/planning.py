@@ -47,7 +47,7 @@ class Planning:
         """Show the panel and ask for a plan. An open panel is replaced."""
         await self.close()
         self._intent = intent
-        self._panel = PlanPanel(self._glyphs, self._services.now, id="plan")
+        self._panel = PlanPanel(self._glyphs, self._services.now, monotonic=self._services.monotonic, id="plan")
         self._host.screen.add_class("-planning")
         await self._host.mount(self._panel)
         self._plan()

@@ -32,6 +32,11 @@ class Pulse:
         self.interval = FASTEST_S
 
     @property
+    def pending(self) -> bool:
+        """Whether a draw was asked for and did not come yet."""
+        return self._pending
+
+    @property
     def slow(self) -> bool:
         """Whether the terminal reads so slowly that draws are being dropped."""
         return self.interval >= 1.0

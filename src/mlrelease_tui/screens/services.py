@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -80,4 +81,5 @@ class Services:
     now: Callable[[], datetime]
     appearance: Appearance = field(default_factory=Appearance)
     crash_dir: Path | None = None
+    monotonic: Callable[[], float] = time.monotonic
     audit: Auditing | None = None

@@ -211,6 +211,11 @@ class PlanPanel(Vertical):
             event.prevent_default()
 
     @property
+    def settled(self) -> bool:
+        """Whether no `y` waits to be alone."""
+        return self._pending is None
+
+    @property
     def _deaf(self) -> bool:
         return self.stance is Stance.READY and self._monotonic() - self._shown_at < DEAF_S
 
