@@ -22,16 +22,15 @@ from mlrelease_tui.presentation.times import age, moment, staleness
 
 COLUMNS: Final = (
     Column("state", "ST", 6),
-    Column("model", "MODEL", 14, flexible=True),
+    Column("model", "MODEL", 18),
     Column("registry", "CONN", 8),
-    Column("aliases", "ALIASES", 16),
+    Column("aliases", "ALIASES", 16, flexible=True),
     Column("latest", "LATEST", 6, right=True),
     Column("serving", "SERVING", 16),
-    Column("count", "COUNT", 6, right=True, from_width=90),
     Column("moved", "MOVED", 5, right=True, from_width=90),
     Column("by", "BY", 8, from_width=90),
 )
-WIDE: Final = tuple(column for column in COLUMNS if column.key in {"state", "model", "latest"})
+WIDE: Final = (COLUMNS[0], Column("model", "MODEL", 18, flexible=True), Column("latest", "LATEST", 6, right=True))
 SORTS: Final = {"model": "name", "state": "worst first", "moved": "alias moved, newest first"}
 
 VERSION_COLUMNS: Final = (
@@ -88,6 +87,11 @@ class ModelRow:
         return Severity.WARN if self.problems else Severity.OK
 
     @property
+    def followed(self) -> frozenset[str]:
+        """Aliases that endpoints follow."""
+        return frozenset(status.alias for status in self.serving if status.alias)
+
+    @property
     def moved(self) -> AliasStamp | None:
         """The last move of an alias that we know of."""
         dated = [stamp for stamp in self.model.stamps.values() if stamp.at is not None]
@@ -112,9 +116,10 @@ def served(row: ModelRow, glyphs: Glyphs) -> str:
     return ", ".join(f"{text} x{count}" if count > 1 else text for text, count in counts.items())
 
 
-def aliases(model: Model) -> str:
-    """ "champion v41, challenger v42"."""
-    return ", ".join(f"{alias} {words.version(version)}" for alias, version in sorted(model.aliases.items()))
+def aliases(model: Model, followed: frozenset[str] = frozenset()) -> str:
+    """ "champion v41, challenger v42": those that endpoints follow come first."""
+    ordered = sorted(model.aliases.items(), key=lambda item: (item[0] not in followed, item[0]))
+    return ", ".join(f"{alias} {words.version(version)}" for alias, version in ordered)
 
 
 def cells(row: ModelRow, now: datetime, glyphs: Glyphs) -> dict[str, Span]:
@@ -129,10 +134,9 @@ def cells(row: ModelRow, now: datetime, glyphs: Glyphs) -> dict[str, Span]:
         "state": symbols.state(row.severity, glyphs),
         "model": Span(name_of(model.ref.name), Role.STRONG),
         "registry": Span(model.ref.connection),
-        "aliases": value(aliases(model), Role.WARN if row.problems else Role.TEXT),
+        "aliases": value(aliases(model, row.followed), Role.WARN if row.problems else Role.TEXT),
         "latest": value(words.version(model.latest_version) if model.latest_version else ""),
         "serving": Span(served(row, glyphs)),
-        "count": Span("" if model.version_count is None else str(model.version_count)),
         "moved": Span(age(moved.at if moved else None, now)),
         "by": Span(str(moved.by) if moved else ""),
     }
@@ -217,7 +221,10 @@ def detail(row: ModelRow, now: datetime, glyphs: Glyphs, cells: int) -> list[Lin
         rows += labelled(alias, words.version(version), cells, Role.STRONG)
         stamp = model.stamps.get(alias)
         if stamp is not None:
-            rows += labelled("", f"{_move(stamp)}, {moment(stamp.at)}", cells, Role.MUTED)
+            was = f"from {words.version(stamp.previous)} " if stamp.previous else ""
+            there = "" if stamp.version == version else f"to {words.version(stamp.version)} "
+            when = f"{age(stamp.at, now)} ago" if stamp.at else "nobody knows when"
+            rows += labelled("", f"{was}{there}by {stamp.by or 'unknown'}, {when}", cells, Role.MUTED)
             rows += labelled("", f"why: {stamp.why or 'no reason given'}", cells, Role.MUTED)
     rows += [EMPTY, heading("SERVING")]
     if not row.serving:

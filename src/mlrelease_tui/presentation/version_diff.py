@@ -10,11 +10,12 @@ from typing import Final
 from mlrelease_tui.domain.models import Lineage, ModelVersion
 from mlrelease_tui.presentation import words
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line
-from mlrelease_tui.presentation.models import heading, name_of, number, readiness, signature_columns
-from mlrelease_tui.presentation.times import moment
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, wrap
+from mlrelease_tui.presentation.models import heading, name_of, number, readiness, short, signature_columns
 
-SECTIONS: Final = ("VERSION", "METRICS", "PARAMS", "DATASETS", "SIGNATURE IN", "SIGNATURE OUT")
+SECTIONS: Final = ("METRICS", "PARAMS", "SIGNATURE IN", "SIGNATURE OUT", "DATASETS", "VERSION")
+_ROWS: Final = 6
+"""Lines that one value takes at most: values that are cut alike would look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,11 @@ def compare(
 
 def _own(version: ModelVersion) -> dict[str, str]:
     return {
-        "created": moment(version.created_at),
+        "created": f"{version.created_at:%Y-%m-%d %H:%M}Z" if version.created_at else "",
         "by": str(version.created_by),
         "run": version.run_id,
         "source": str(version.source),
-        "digest": version.digest,
+        "digest": short(version.digest, 16),
         "description": str(version.description),
     }
 
@@ -119,28 +120,32 @@ def rows(
     last = 20 if cells >= 72 else 0
     value = max((cells - first - last - 4) // 2, 6)
 
-    def columns(name: str, old: Span, new: Span, end: Span) -> Line:
-        return clip(
-            line(
-                Span(f" {fit(name, first - 1, ellipsis=glyphs.ellipsis)} ", Role.MUTED),
-                Span(f"{fit(old.text, value, ellipsis=glyphs.ellipsis)} ", old.role),
-                Span(f"{fit(new.text, value, ellipsis=glyphs.ellipsis)} ", new.role),
-                end,
-            ),
-            cells,
-        )
+    def columns(name: str, old: Span, new: Span, end: Span) -> list[Line]:
+        olds, news = wrap(old.text, value, limit=_ROWS), wrap(new.text, value, limit=_ROWS)
+        found: list[Line] = []
+        for index in range(max(len(olds), len(news))):
+            left = olds[index] if index < len(olds) else ""
+            right = news[index] if index < len(news) else ""
+            row = line(
+                Span(f" {fit(name if not index else '', first - 1, ellipsis=glyphs.ellipsis)} ", Role.MUTED),
+                Span(f"{fit(left, value)} ", old.role),
+                Span(f"{fit(right, value)} ", new.role),
+                end if not index else "",
+            )
+            found.append(clip(row, cells))
+        return found
 
     old_word, new_word = words.version(before.ref.version), words.version(after.ref.version)
     title = f" {name_of(before.ref.model.name)}: {old_word} {glyphs.arrow} {new_word}"
     out: list[Line] = [
         clip(line(Span(title, Role.STRONG)), cells),
-        columns(
+        *columns(
             "",
             Span(old_word, Role.TITLE),
             Span(new_word, Role.TITLE),
             Span("difference" if last else "", Role.HEADING),
         ),
-        columns("readiness", readiness(before.readiness, glyphs), readiness(after.readiness, glyphs), Span("")),
+        *columns("readiness", readiness(before.readiness, glyphs), readiness(after.readiness, glyphs), Span("")),
     ]
     for section in SECTIONS:
         mine = [item for item in differences if item.section == section]
@@ -154,7 +159,7 @@ def rows(
             end = Span(item.delta or item.word, Role.STRONG if item.delta else Role.WARN)
             old = Span(words.UNKNOWN, Role.MUTED) if item.before is None else Span(item.before or '""')
             new = Span(words.UNKNOWN, Role.MUTED) if item.after is None else Span(item.after or '""', Role.STRONG)
-            out.append(columns(item.name, old, new, end))
-    if not any(item.section in SECTIONS[1:] for item in differences):
+            out += columns(item.name, old, new, end)
+    if not any(item.section != "VERSION" for item in differences):
         out += [EMPTY, line(Span(" neither run recorded metrics, parameters, data sets or a signature", Role.MUTED))]
     return out

@@ -48,7 +48,7 @@ class ModelsScreen(ReadingScreen):
         "list.open",
         "rows.filter",
         "rows.problems",
-        "app.zoom",
+        "item.copy_command",
         "app.arm",
         "app.back",
         "app.command",

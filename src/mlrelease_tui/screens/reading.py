@@ -62,6 +62,17 @@ class ReadingScreen(RowsScreen):
             return True
         return await super().close_one()
 
+    def action_filter(self) -> None:
+        if self.reading:
+            self.leave_text()
+        super().action_filter()
+
+    def footer_keys(self) -> Sequence[str]:
+        keys_here = super().footer_keys()
+        if not self.reading:
+            return keys_here
+        return [identity for identity in keys_here if identity.partition(".")[0] not in {"list", "rows"}]
+
     def focus_body(self) -> None:
         (self.text if self.reading else self.table).focus()
 

@@ -233,11 +233,13 @@ class VersionsScreen(ReadingScreen):
         model, known = self.model, self.known
         if model is None:
             return []
-        read = len(known.versions) if known is not None else 0
+        if known is None:
+            return [line(Span(f" {view.aliases(model) or 'no alias'}", Role.TITLE))]
+        read = len(known.versions)
+        whole = not known.next_token
         total = model.version_count
         parts = f" {len(self._shown)} shown, " if len(self._shown) != read else " "
-        parts += f"{read} of {total} read" if total is not None and total > read else f"{read} versions"
-        whole = known is None or not known.next_token
+        parts += f"{read} of {total} read" if not whole and total is not None else f"{read} versions"
         more = "" if whole else "; more come as you go down"
         if not whole and (self.wanted or self.problems_only):
             more = "; reading on for the filter"

@@ -1,0 +1,351 @@
+"""Scripted states of registries, the audit and the connections, with a desk that plans alias moves. Plain values, no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from tests.ui import scenes
+from tests.ui.scenes import NOW
+from tests.ui.stand_in import ScriptedDesk, ScriptedReader
+
+from mlrelease_tui.domain.action import AuditCheck, AuditEntry, OpenAction
+from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.expectation import AliasExpectation
+from mlrelease_tui.domain.intents import Intent, MoveAlias
+from mlrelease_tui.domain.models import AliasStamp, Dataset, Lineage, Model, ModelVersion, Readiness
+from mlrelease_tui.domain.plan import Check, CheckStatus, Direction, Level, Plan, ReadFrom, Refusal, Write
+from mlrelease_tui.domain.refs import ModelRef, VersionRef
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.screens.services import Appearance, Services
+from mlrelease_tui.store.state import Freshness, State, VersionList
+from mlrelease_tui.store.store import Store
+
+FRAUD: Final = ModelRef("registry", "fraud-scorer")
+CAPABLE: Final = ("versions", "lineage", "alias", "write")
+
+
+def lineage(number: int, **metrics: float | str) -> Lineage:
+    """A run's record: what changes with the version's number is what a comparison should show."""
+    values: dict[str, float | SafeText] = {
+        "accuracy": 0.9 + number / 1000,
+        "auc": 0.97,
+        "loss": SafeText("NaN") if number == 42 else 0.21,
+    }
+    values |= {key: value if isinstance(value, float) else SafeText(value) for key, value in metrics.items()}
+    extra = ", device: string?" if number >= 42 else ""
+    return Lineage(
+        SafeText(f"run{number}a7f3c2"),
+        SafeText(f"nightly-{number}"),
+        MappingProxyType(
+            {
+                "max_depth": SafeText(str(6 + number % 3)),
+                "learning_rate": SafeText("0.05"),
+                "features": SafeText("amount, merchant, hour, country, " * 3),
+            }
+        ),
+        MappingProxyType(values),
+        (Dataset(SafeText("transactions"), SafeText(f"8f2e{number:04d}"), SafeText("training")),),
+        SafeText(f"amount: double, merchant: string, hour: long{extra}"),
+        SafeText("score: double"),
+        SafeText("ci"),
+        NOW - timedelta(days=3),
+    )
+
+
+def version(
+    number: int, readiness: Readiness = Readiness.READY, model: ModelRef = FRAUD, **more: object
+) -> ModelVersion:
+    found = ModelVersion(
+        VersionRef(model, str(number)),
+        readiness,
+        source=SafeText(f"models:/m-{number:08d}"),
+        digest=f"sha256:{number:064x}",
+        run_id=f"run{number}a7f3c2",
+        created_at=NOW - timedelta(hours=6 * (45 - number)),
+        created_by=SafeText("ci" if number % 4 else "anna"),
+        tags=MappingProxyType({"stage": SafeText("night" if number % 2 else "day")}),
+    )
+    return replace(found, **more)  # type: ignore[arg-type]
+
+
+def versions(newest: int, count: int, model: ModelRef = FRAUD) -> tuple[ModelVersion, ...]:
+    special = {newest: Readiness.PENDING, newest - 4: Readiness.FAILED}
+    return tuple(
+        version(number, special.get(number, Readiness.READY), model) for number in range(newest, newest - count, -1)
+    )
+
+
+def model(name: str, aliases: Mapping[str, str], latest: int, *, moved_past_us: bool = False) -> Model:
+    stamps = {
+        alias: AliasStamp(
+            alias,
+            str(int(at) - 1) if moved_past_us else at,
+            str(int(at) - 2) if moved_past_us else str(int(at) - 1),
+            SafeText("ci"),
+            SafeText("weekly release"),
+            "0199-7",
+            NOW - timedelta(days=2),
+        )
+        for alias, at in aliases.items()
+    }
+    return Model(
+        ModelRef("registry", name),
+        MappingProxyType(dict(aliases)),
+        SafeText(f"Scores for {name}: what they mean, for whom, and who answers when they are wrong"),
+        MappingProxyType({"team": SafeText("risk"), "tier": SafeText("1")}),
+        str(latest),
+        latest,
+        MappingProxyType(stamps),
+        NOW - timedelta(days=1),
+        NOW - timedelta(seconds=3),
+    )
+
+
+def registry_health(state: LinkState = LinkState.OK, **more: object) -> ConnectionHealth:
+    return replace(
+        scenes.health("registry", "mlflow", state),
+        capabilities=CAPABLE,
+        server=SafeText("MLflow 3.4.0"),
+        address=SafeText("http://127.0.0.1:5000"),
+        credential_source="keyring",
+        identity=SafeText("anna"),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def with_models(state: State, models: tuple[Model, ...], health: ConnectionHealth | None = None) -> State:
+    return replace(
+        state,
+        models=MappingProxyType({item.ref: item for item in models}),
+        connections=MappingProxyType({**state.connections, "registry": health or registry_health()}),
+    )
+
+
+MODELS: Final = (
+    model("churn", {"champion": "7"}, 9),
+    model("embed-small", {"champion": "3", "challenger": "5"}, 5),
+    model("ranker", {"champion": "10"}, 10),
+    model("fraud-scorer", {"champion": "41", "challenger": "42"}, 44),
+    model("unused-model", {}, 1),
+)
+
+
+def healthy(now: datetime = NOW) -> State:
+    state = with_models(scenes.healthy(now), MODELS)
+    known = versions(44, 40)
+    return replace(
+        state,
+        versions=MappingProxyType({FRAUD: VersionList(known, "", now)}),
+        lineage=MappingProxyType({item.ref: lineage(int(item.ref.version)) for item in known}),
+    )
+
+
+def degraded(now: datetime = NOW) -> State:
+    """An endpoint does not run what the alias says; somebody moved an alias without this tool; a version failed."""
+    models = (
+        *(item for item in MODELS if item.ref.name not in {"churn", "recommend"}),
+        model("churn", {"champion": "9"}, 9),
+        model("recommend", {"champion": "5"}, 5, moved_past_us=True),
+    )
+    state = with_models(scenes.degraded(now), models)
+    known = versions(44, 40)
+    return replace(
+        state,
+        versions=MappingProxyType({FRAUD: VersionList(known, "40", now)}),
+        lineage=MappingProxyType({item.ref: lineage(int(item.ref.version)) for item in known}),
+    )
+
+
+def stale(now: datetime = NOW) -> State:
+    """The registry went silent four minutes ago: what is shown is what it said before."""
+    since = now - timedelta(minutes=4)
+    down = registry_health(
+        LinkState.DOWN,
+        error_code="timeout",
+        error=SafeText("registry did not answer within 10 s"),
+        hint=SafeText("is the server up? `curl http://127.0.0.1:5000/health` says"),
+    )
+    state = replace(degraded(now), lineage=MappingProxyType({}))
+    return replace(
+        state,
+        connections=MappingProxyType({**state.connections, "registry": replace(down, latency_s=None)}),
+        freshness=MappingProxyType(
+            {**state.freshness, "registry": Freshness(since, since, "timeout", "registry did not answer within 10 s")}
+        ),
+    )
+
+
+def error(now: datetime = NOW) -> State:
+    """The registry never answered: it does not take our credential."""
+    state = stale(now)
+    refused = registry_health(
+        LinkState.AUTH,
+        error_code="unauthenticated",
+        error=SafeText("the server answered 401 to the credential from keyring"),
+        hint=SafeText("`mlrelease connections login registry` asks for a new one"),
+    )
+    return replace(
+        state,
+        connections=MappingProxyType({**state.connections, "registry": refused}),
+        models=MappingProxyType({}),
+        versions=MappingProxyType({}),
+    )
+
+
+NAMES: Final = (
+    "\x1b]52;c;ZXZpbA==\x07clip",
+    "[@click=app.quit]press me[/]",
+    "[/] [TODO] $x",
+    "bidi\u202egnp.exe",
+    "zero\u200bwidth",
+    "line\nbreak\ttab",
+    "日本語のモデル名がとても長い",
+    "e\u0301\u0301\u0301\u0301\u0301\u0301\u0301marks",
+    "n" * 10_000,
+    "",
+)
+"""Names that try to drive the terminal, bind a click, break a line or an alignment."""
+
+
+def hostile(now: datetime = NOW) -> State:
+    found: list[Model] = []
+    for name in NAMES:
+        text = SafeText(name)
+        plain = model("x", {"champion": "2"}, 2)
+        stamp = replace(plain.stamps["champion"], by=text, why=text)
+        found.append(
+            replace(
+                plain,
+                ref=ModelRef("registry", text),
+                description=text,
+                tags=MappingProxyType({str(text): text}),
+                stamps=MappingProxyType({"champion": stamp}),
+            )
+        )
+    state = with_models(scenes.healthy(now), tuple(found))
+    bad = ModelRef("registry", SafeText(NAMES[0]))
+    told = SafeText(NAMES[0])
+    evil = lineage(2, **{str(SafeText(name)): str(SafeText(name)) for name in NAMES})
+    evil = replace(
+        evil,
+        params=MappingProxyType({str(SafeText(name)): SafeText(name) for name in NAMES}),
+        datasets=tuple(Dataset(SafeText(name), SafeText(name), SafeText(name)) for name in NAMES),
+        signature_inputs=SafeText(", ".join(NAMES)),
+    )
+    known = tuple(
+        version(number, model=bad, source=told, description=told, created_by=told, readiness_message=told)
+        for number in (2, 1)
+    )
+    return replace(
+        state,
+        versions=MappingProxyType({bad: VersionList(known, "", now)}),
+        lineage=MappingProxyType({known[0].ref: evil, known[1].ref: lineage(1)}),
+    )
+
+
+def many(now: datetime = NOW, count: int = 10_000) -> State:
+    """One model with ten thousand versions, all read."""
+    state = with_models(scenes.healthy(now), (model("fraud-scorer", {"champion": "41"}, count),))
+    return replace(state, versions=MappingProxyType({FRAUD: VersionList(versions(count, count), "", now)}))
+
+
+SCENES: Final[Mapping[str, Callable[[], State]]] = MappingProxyType(
+    {
+        "loading": scenes.loading,
+        "empty": lambda: with_models(scenes.empty(), ()),
+        "healthy": healthy,
+        "degraded": degraded,
+        "stale": stale,
+        "error": error,
+        "hostile": hostile,
+    }
+)
+
+
+class RegistryDesk(ScriptedDesk):
+    """Plans alias moves too."""
+
+    async def prepare(self, intent: Intent) -> Plan | Refusal:
+        if not isinstance(intent, MoveAlias):
+            return await super().prepare(intent)
+        self.prepared.append(intent)
+        if self.refuses is not None:
+            return self.refuses
+        model = self._store.state.models[intent.model]
+        before = model.aliases.get(intent.alias, "")
+        now = self._now()
+        name = intent.model.name
+        write = Write(
+            intent.model.connection,
+            "alias",
+            intent.model.id,
+            f"POST /api/2.0/mlflow/registered-models/alias name={name} alias={intent.alias} version={intent.version}",
+            "{}",
+            f"{intent.alias}: v{before}" if before else f"{intent.alias}: nothing",
+            f"{intent.alias}: v{intent.version}",
+            f"{intent.alias} is v{before}",
+            f"move {intent.alias} back to v{before}",
+            AliasExpectation(intent.model, intent.alias, before),
+            AliasExpectation(intent.model, intent.alias, intent.version),
+            shell=f"mlrelease alias {intent.model.id} {intent.alias} {intent.version} --yes",
+            best_effort=True,
+        )
+        return Plan(
+            intent,
+            intent.model,
+            "production",
+            Direction.FORWARD,
+            Level.PLAN,
+            (write,),
+            f"move {intent.alias} of {name} to v{intent.version}",
+            f"move {intent.alias} back to v{before}",
+            (ReadFrom(intent.model.id, f"{intent.alias}={before}", now),),
+            now,
+            now + timedelta(seconds=120),
+            (Check("version", CheckStatus.PASS, f"v{intent.version} is READY"),),
+        )
+
+
+class ScriptedAudit:
+    """Answers a verification as `found` says and counts what it was asked."""
+
+    def __init__(self, found: AuditCheck) -> None:
+        self.found = found
+        self.looked = 0
+        self.verified = 0
+
+    async def look_again(self) -> None:
+        self.looked += 1
+
+    async def verify(self) -> AuditCheck:
+        self.verified += 1
+        return self.found
+
+
+INTACT: Final = AuditCheck(NOW, 1204, 2)
+
+
+def services(
+    state: State,
+    now: Callable[[], datetime] = lambda: NOW,
+    *,
+    check: AuditCheck = INTACT,
+    appearance: Appearance | None = None,
+) -> Services:
+    store = Store(state)
+    return Services(
+        store,
+        ScriptedReader(),
+        RegistryDesk(store, now),
+        "anna",
+        now,
+        appearance or Appearance(theme="dark"),
+        audit=ScriptedAudit(check),
+    )
+
+
+__all__ = ["AuditEntry", "OpenAction"]
