@@ -310,8 +310,7 @@ class MlreleaseApp(FrameApp):
         self.current.say("reading everything again")
 
     def action_repaint(self) -> None:
-        self.forget_frame()
-        self.screen.refresh(layout=True)
+        self.repaint()
 
     def action_zoom(self) -> None:
         self.current.toggle_class("-zoomed")

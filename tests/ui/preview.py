@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--ascii", action="store_true")
     parser.add_argument("--moving", action="store_true", help="change one weight each second")
     parser.add_argument("--crash-dir", type=Path, help="where a crash is written down")
+    parser.add_argument("--crash", action="store_true", help="crash with a secret in a local variable")
     chosen = parser.parse_args()
     state = scenes.SCENES[chosen.scene](scenes.NOW)
     given = services(state, lambda: scenes.NOW, Appearance(theme=chosen.theme, ascii=chosen.ascii))
@@ -44,7 +45,14 @@ def main() -> int:
             tasks.append(asyncio.create_task(move()))
 
         app.call_later(start)
+    if chosen.crash:
+        app.call_later(_crash)
     return run_app(app)
+
+
+def _crash() -> None:
+    token = "token-in-a-local"
+    raise RuntimeError(f"what a library says may hold {token}")
 
 
 def _moved(item: Endpoint, step: int) -> Endpoint:

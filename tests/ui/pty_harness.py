@@ -210,7 +210,25 @@ class Terminal:
         self.wait_quiet(quiet)
         return self.total - before
 
+    @property
+    def fd(self) -> int:
+        """Our side of the pty."""
+        return self._fd
+
     # --- the end
+
+    def wait_stopped(self, timeout: float = 10.0) -> None:
+        """Wait until the program is stopped (SIGTSTP). The screen is cleared as a shell's prompt would scroll it away."""
+        deadline = time.monotonic() + timeout
+        while True:
+            done, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+            if done and os.WIFSTOPPED(status):
+                break
+            if time.monotonic() > deadline:
+                raise Timeout(f"it was not stopped in {timeout} s")
+            self.pump(0.02)
+        self.pump(0.1)
+        self._screen.reset()
 
     def wait_exit(self, timeout: float = 10.0) -> int:
         """Read until the program ended; its exit code, or minus the signal."""

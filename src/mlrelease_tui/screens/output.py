@@ -51,9 +51,14 @@ class FrameApp(App[None]):
             self.forget_frame()
         await super().on_event(event)
 
-    def _resume_signal(self) -> None:
+    def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self.repaint())
+
+    def repaint(self) -> None:
+        """Send every cell again: the terminal may show anything now."""
         self.forget_frame()
-        super()._resume_signal()
+        if not self.is_headless:
+            self._send(self.screen._compositor.render_full_update())
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         driver = self._driver
