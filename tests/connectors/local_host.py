@@ -51,8 +51,10 @@ def stamp(verb: str = "promote", *, by: str = "anna", why: str = "a test") -> St
 
 
 def definition(name: str = "iris", **options: object) -> EndpointDefinition:
-    settings: dict[str, object] = {"model": f"registry/{name}", "alias": "champion", "grace_s": 1.0}
-    return EndpointDefinition(name=name, command=COMMAND, **(settings | options))  # type: ignore[arg-type]
+    settings: dict[str, object] = {
+        "command": COMMAND, "model": f"registry/{name}", "alias": "champion", "grace_s": 1.0,
+    }  # fmt: skip
+    return EndpointDefinition(name=name, **(settings | options))  # type: ignore[arg-type]
 
 
 def connector_for(directory: Path, *, name: str = "here") -> LocalConnector:

@@ -93,6 +93,27 @@ async def test_an_operator_killed_between_any_two_writes_of_a_rollback_leaves_th
             assert ([v.name for v in end.variants], end.rollout.phase) == (["v1"], Phase.COMPLETE)
 
 
+async def test_an_operator_killed_in_the_middle_of_a_write_leaves_the_old_or_the_new_split(tmp_path: Path) -> None:
+    async with local_host(tmp_path / "site") as host:
+        await host.serve("1")
+        for delay_ms in ("1", "4", "15", "60", "260"):
+            await host.serve("2", weight_bp=5_000)
+            process = await asyncio.to_thread(operator, host, "anna", "rollback", "1", "--kill-after-ms", delay_ms)
+            await asyncio.to_thread(go, process)
+            # A write that was made just before the kill may take the router a moment yet.
+            await until(lambda: _weights_are(host, {"v1": 5_000, "v2": 5_000}, {"v1": 10_000, "v2": 0}, {"v1": 10_000}))
+            assert (await send_many(await host.url(), 40)).failed == {}
+            now = await host.read()
+            if len(now.variants) > 1:
+                await host.send(host.connector.roll_back(now, Artifact("1")), stamp("rollback", by="berta"))
+            await until(lambda: _alone(host))
+            assert (await host.read()).rollout.phase is Phase.COMPLETE
+
+
+async def _weights_are(host: LocalHost, *expected: dict[str, int]) -> bool:
+    return await host.weights() in expected
+
+
 async def _alone(host: LocalHost) -> bool:
     return len((await host.read()).variants) == 1
 
@@ -294,6 +315,19 @@ async def test_a_supervisor_whose_parent_was_killed_ends_in_order(tmp_path: Path
     await until(gone)
     await connector.close()
     assert not read_observed(Layout(site)).alive
+
+
+async def test_a_plan_is_rehearsed_before_it_is_sent(tmp_path: Path) -> None:
+    nowhere = definition("wine", command=("/nowhere/serve", "{port}"))
+    async with local_host(tmp_path / "site", definition(), nowhere) as host:
+        await host.serve("1")
+        writes = host.connector.start(await host.read(), Artifact("2"), 1_000)
+        checks = [check for write in writes for check in await host.connector.rehearse(write)]
+        assert [(check.name, check.status) for check in checks] == [("may", "pass"), ("start", "pass"), ("may", "pass")]
+        first = host.connector.start(await host.read("wine"), Artifact("1"), None)[0]
+        assert [check.status for check in await host.connector.rehearse(first)] == ["pass", "fail"]
+        await host.stop()
+        assert "no supervisor" in (await host.connector.rehearse(writes[0]))[1].text
 
 
 async def test_one_directory_has_one_supervisor(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ async def test_what_the_connector_says_of_itself(tmp_path: Path) -> None:
         health = await host.connector.probe()
         assert (health.state, health.error) == (LinkState.OK, "")
         assert set(capabilities(host.connector)) == {
-            "endpoints", "watch", "promote", "weight", "hold", "abort", "rollback", "restart", "shadow", "write",
+            "endpoints", "watch", "promote", "weight", "hold", "abort", "rollback", "restart", "shadow", "rehearse", "write",
         }  # fmt: skip
         everything = await host.connector.endpoints()
         assert [endpoint.ref.id for endpoint in everything] == ["here/lab/iris", "here/local/iris"]

@@ -19,12 +19,13 @@ from mlrelease_tui.connectors.local.observed import Supervision, read_observed
 from mlrelease_tui.connectors.local.performing import Performing
 from mlrelease_tui.connectors.local.ports import read_ports
 from mlrelease_tui.connectors.local.reading import Reading, endpoint_of
+from mlrelease_tui.connectors.local.rehearsing import rehearsal
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
-from mlrelease_tui.domain.plan import Write
+from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Stamp
 from mlrelease_tui.domain.text import SafeText, raw
-from mlrelease_tui.errors import BackendError, NotFound, ReleaseError, Unreachable
+from mlrelease_tui.errors import BackendError, Conflict, NotFound, ReleaseError, TimedOut, UnexpectedAnswer, Unreachable
 from mlrelease_tui.routing.api import Observed
 from mlrelease_tui.routing.traefik import TraefikRouter
 from mlrelease_tui.routing.traefik_api import TraefikApi
@@ -249,8 +250,14 @@ class LocalConnector:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def perform(self, write: Write, stamp: Stamp) -> Receipt:
-        await self._documents()
+        try:
+            await self._documents()
+        except (UnexpectedAnswer, TimedOut) as failure:
+            raise Conflict(failure.message, hint=f"nothing was sent; {failure.hint}") from failure
         return await self._performing.perform(write, stamp)
+
+    async def rehearse(self, write: Write) -> tuple[Check, ...]:
+        return await self._pool.run(self._settings.timeout_s, rehearsal, self._layout, write)
 
 
 async def _settled(router: TraefikRouter, route: str) -> Observed:

@@ -13,13 +13,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from mlrelease_tui.errors import OutcomeUnknown, Rejected, TimedOut, UnexpectedAnswer
+from mlrelease_tui.errors import Conflict, OutcomeUnknown, Rejected, UnexpectedAnswer
 
 _MAX_BYTES = 8_388_608
 _LOCK_POLL_S = 0.02
 
 
-class Busy(TimedOut):
+class Busy(Conflict):
     """Another writer kept the lock; nothing was changed."""
 
 

@@ -13,7 +13,6 @@ from mlrelease_tui.connectors._blocking import BlockingPool
 from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.local.definitions import EndpointDefinition, read_definitions
 from mlrelease_tui.connectors.local.desired import Mark, change_desired, read_desired
-from mlrelease_tui.connectors.local.documents import Busy
 from mlrelease_tui.connectors.local.effects import processes_after, route_after
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.observed import ProcessState, Supervision, read_observed
@@ -23,7 +22,7 @@ from mlrelease_tui.connectors.local.writes import AWAIT_READY, DRAIN, PROCESSES,
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import Conflict, OutcomeUnknown, Refused, Rejected, TimedOut, Unreachable
+from mlrelease_tui.errors import Conflict, OutcomeUnknown, Refused, Rejected, TimedOut, UnexpectedAnswer, Unreachable
 from mlrelease_tui.routing.api import (
     InFlight,
     Observed,
@@ -138,8 +137,8 @@ class Performing:
                     lock_s=min(_LOCK_S, self.timeout_s),
                 ),
             )
-        except Busy:
-            raise
+        except UnexpectedAnswer as failure:
+            raise Conflict(failure.message, hint=f"nothing was changed; {failure.hint}") from failure
         except TimedOut as failure:
             raise OutcomeUnknown(
                 f"the disk took longer than {self.timeout_s + _LOCK_S:g} s for {self.layout.desired}",

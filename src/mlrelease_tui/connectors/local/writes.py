@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from mlrelease_tui.connectors.local.definitions import DEFAULT_NAMESPACE
@@ -144,7 +144,6 @@ class PlanBuilder:
         )
 
     def await_ready(self, name: str) -> None:
-        now = self._expectation()
         self._wait(
             AWAIT_READY,
             {"name": name},
@@ -153,7 +152,7 @@ class PlanBuilder:
             after=f"{name} is healthy",
             precondition=f"process {name} is wanted",
             settle_s=READY_WAIT_S,
-            expectation=now,
+            healthy=(SafeText(self.versions[name]),),
         )
 
     def drain(self, name: str) -> None:
@@ -166,7 +165,6 @@ class PlanBuilder:
             after=f"{name} has none",
             precondition=f"the router sends {name} no requests",
             settle_s=DRAIN_WAIT_S,
-            expectation=self._expectation(),
             shell=f"curl -fsS {shlex.quote(pages[0])} | grep in_flight" if pages else "",
         )
 
@@ -261,7 +259,7 @@ class PlanBuilder:
         self.running, self.process_generation = list(after), generation + 1
         expects = self._expectation()
         if gone:
-            expects = EndpointExpectation(**_fields(expects) | {"absent": gone})
+            expects = replace(expects, absent=gone)
         key = self._identity()["endpoint"]
         program += " | .endpoints[$key].generation += 1"
         self._writes.append(
@@ -292,9 +290,10 @@ class PlanBuilder:
         after: str,
         precondition: str,
         settle_s: float,
-        expectation: EndpointExpectation,
+        healthy: tuple[str, ...] = (),
         shell: str = "",
     ) -> None:
+        now = self._expectation()
         self._writes.append(
             Write(
                 connection=self.endpoint.ref.connection,
@@ -306,8 +305,8 @@ class PlanBuilder:
                 after=after,
                 precondition=precondition,
                 undo="",
-                assumes=expectation,
-                expects=expectation,
+                assumes=now,
+                expects=replace(now, ready=healthy),
                 shell=shell,
                 mutates=False,
                 settle_s=settle_s,
@@ -363,10 +362,6 @@ def _listed(noun: str, names: Sequence[str]) -> str:
         return f"no {noun}"
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{noun if len(names) == 1 else plural} {', '.join(sorted(names))}"
-
-
-def _fields(expectation: EndpointExpectation) -> dict[str, Any]:
-    return {name: getattr(expectation, name) for name in expectation.__dataclass_fields__}
 
 
 def ready(variant: Variant) -> bool:
