@@ -27,13 +27,14 @@ from mlrelease_tui.connectors.api import Connector, Credential, Option, Settings
 from mlrelease_tui.credentials.command import run_command
 from mlrelease_tui.credentials.wallet import Prompt, Wallet
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import DEFAULT_GUARD, MIN_REQUESTS, Binding, Guard
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ConfigError
 from mlrelease_tui.judgement.jury import SLOW_S, Jury
 from mlrelease_tui.store import cache
-from mlrelease_tui.store.facts import BindingsConfigured, ConnectionObserved
+from mlrelease_tui.store.facts import AccessChanged, BindingsConfigured, ConnectionObserved
 from mlrelease_tui.store.poller import Intervals, Poller
 from mlrelease_tui.store.store import Store
 
@@ -102,6 +103,8 @@ def build(
     connectors = _connect(config, wallet, env, store)
     bindings = tuple(_binding(item) for item in config.bindings)
     store.emit(BindingsConfigured(bindings))
+    read_only = frozenset(item.name for item in config.connections.values() if item.options.get("read_only") is True)
+    store.emit(AccessChanged(Access(read_only=read_only)))
     identity = this_identity(tool_version=__version__, environ=env)
     audit = AuditLog(config.audit_dir, identity=identity)
     journal = Journal(audit)

@@ -19,7 +19,7 @@ from mlrelease_tui.domain.action import ActionProgress, OpenAction
 from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
 from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Check, CheckStatus, Level, Outcome, OutcomeKind, Plan, Refusal
-from mlrelease_tui.domain.policy import PLAN_LIFETIME, Access, is_production
+from mlrelease_tui.domain.policy import PLAN_LIFETIME, is_production
 from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint, Verb
 from mlrelease_tui.domain.status import known_good_of
@@ -70,7 +70,7 @@ class Desk:
         try:
             await asyncio.to_thread(self._journal.prepare)
         except NotDurable as error:
-            self._store.emit(AccessChanged(Access(locked=str(error))))
+            self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
             return ()
         return await self.reconcile()
 
@@ -129,6 +129,7 @@ class Desk:
             in_flight=self._in_flight(intent.target),
             open_actions=self._store.state.open_actions,
             lifetime=self._lifetime,
+            access=self._store.state.access,
         )
         if isinstance(intent, MoveAlias):
             return await self._with_registry(self._alone(base, intent), intent.model, intent.version, lineage=True)
@@ -220,7 +221,7 @@ class Desk:
         try:
             still = await reconcile(self._journal, self._reader)
         except NotDurable as error:
-            self._store.emit(AccessChanged(Access(locked=str(error))))
+            self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
             return ()
         ours = {action.intent_id for action in self.busy}
         still = tuple(action for action in still if action.intent_id not in ours)

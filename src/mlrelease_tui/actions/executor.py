@@ -89,7 +89,8 @@ class Executor:
 
     def _may_run(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
         now = self._pace.now()
-        closed = self._access().may_write(now)
+        access = self._access()
+        closed = access.may_write(now) or access.may_touch(step.connection for step in plan.steps if step.mutates)
         if closed is not None:
             return closed
         if plan.expired(now):

@@ -32,6 +32,9 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
             _warn(endpoint, situation, notes)
         if not drafted.steps:
             raise No("nothing_to_do", f"{intent.target} is already so", "look at it again")
+        barred = situation.access.may_touch(step.connection for step in drafted.steps if step.mutates)
+        if barred is not None:
+            return barred
     except No as no:
         return no.refusal
     except (Refused, Unsupported) as error:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from mlrelease_tui.domain.action import ActionProgress, OpenAction
 from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Level
-from mlrelease_tui.domain.policy import PLAN_LIFETIME
+from mlrelease_tui.domain.policy import PLAN_LIFETIME, READ_ONLY, Access
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.status import EndpointStatus
 
@@ -20,7 +20,7 @@ class Situation:
     `driver` is asked for verbs with `isinstance`; `registry` likewise, None where the endpoint has no registry or it could not
     be read (`registry_problem` then says why). `version` is the registry's record of the version that the intent would
     make users get, None where it is not known. `environment` is where an alias alone would be felt. `floor` is the
-    least level that configuration asks for.
+    least level that configuration asks for; `access` says which connections are never written to.
     """
 
     now: datetime
@@ -36,6 +36,7 @@ class Situation:
     environment: str = ""
     production: bool = False
     floor: Level = Level.READ
+    access: Access = READ_ONLY
     in_flight: ActionProgress | None = None
     open_actions: tuple[OpenAction, ...] = ()
     lifetime: timedelta = PLAN_LIFETIME

@@ -229,13 +229,7 @@ def frozen(value: object) -> object:
     return tuple(frozen(item) for item in value) if isinstance(value, list) else value
 
 
-_HTTP_KEYS: Final = {
-    "timeout_s": "seconds",
-    "ca_file": "path",
-    "client_cert": "path",
-    "client_key": "path",
-    "insecure_tls": "boolean",
-}
+_TLS_KEYS: Final = {"ca_file": "path", "client_cert": "path", "client_key": "path"}
 
 COMMON_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {"interval_s": "seconds", "timeout_s": "seconds", "read_only": "boolean"}
@@ -244,10 +238,10 @@ COMMON_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 BUILT_IN_KEYS: Final[KnownKeys] = MappingProxyType(
     {
-        "mlflow": {"url": "uri required", "ui_url": "url", "workspace": "text", "page_size": "integer", **_HTTP_KEYS},
+        "mlflow": {"url": "uri required", **_TLS_KEYS},
         "local": {"directory": "path required"},
-        "scrape": {"targets": "urls", "urls": "urls", "preset": "text", **_HTTP_KEYS},
-        "fake": {"script": "path", "seed": "integer"},
+        "scrape": {"targets": "urls required"},
+        "fake": {"script": "path"},
         "kubernetes": {"kubeconfig": "path", "context": "text", "namespaces": "texts"},
         "docker": {
             "host": "uri",
@@ -256,8 +250,8 @@ BUILT_IN_KEYS: Final[KnownKeys] = MappingProxyType(
             "client_cert": "path",
             "client_key": "path",
         },
-        "oci": {"url": "url required", "repositories": "texts", **_HTTP_KEYS},
-        "prometheus": {"url": "url required", "preset": "text", **_HTTP_KEYS},
+        "oci": {"url": "url required", "repositories": "texts", **_TLS_KEYS},
+        "prometheus": {"url": "url required", "preset": "text", **_TLS_KEYS},
     }
 )
 """Keys of the kinds that this program knows by itself."""

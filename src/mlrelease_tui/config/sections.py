@@ -370,8 +370,6 @@ def _as_it_is(value: object, _base: Path) -> object:
 
 def _connection_warnings(connections: Iterable[ConnectionConfig]) -> Iterable[str]:
     for connection in connections:
-        if connection.options.get("insecure_tls"):
-            yield f"{connection.name}: TLS certificates are not verified (insecure_tls)"
         address = urlsplit(str(connection.options.get("url", "")))
         has_secret = connection.credential is not None and connection.credential.kind != "none"
         if has_secret and address.scheme == "http" and address.hostname not in _LOCAL_HOSTS:

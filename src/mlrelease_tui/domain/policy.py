@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -24,10 +24,20 @@ class Access:
     """Whether writes are armed. The app starts read-only; arming lasts until `armed_until`.
 
     `locked` is a reason why writes can't be armed at all (no durable audit, broken policy); "" where they can.
+    `read_only` names connections to which nothing is ever written, armed or not.
     """
 
     armed_until: datetime | None = None
     locked: str = ""
+    read_only: frozenset[str] = frozenset()
+
+    def may_touch(self, connections: Iterable[str]) -> Refusal | None:
+        """None where these connections may be written to at all, else which may not."""
+        barred = sorted(self.read_only.intersection(connections))
+        if not barred:
+            return None
+        reason = f"{', '.join(barred)}: read-only by configuration"
+        return Refusal("read_only", reason, "take `read_only` from the connection in the configuration")
 
     def may_write(self, now: datetime) -> Refusal | None:
         """None where a write may go out at `now`, else why not."""

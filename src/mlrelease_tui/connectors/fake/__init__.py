@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlrelease_tui.connectors.api import Connector, ConnectorFactory, Settings
+from mlrelease_tui.connectors.api import Connector, ConnectorFactory, Option, Settings
 
 
 def _build(settings: Settings) -> Connector:
@@ -21,4 +21,4 @@ def _build(settings: Settings) -> Connector:
     return FakeConnector(settings, backend)
 
 
-connect = ConnectorFactory(_build)
+connect = ConnectorFactory(_build, {"script": Option((str,), "the script: a JSON file", path=True)})

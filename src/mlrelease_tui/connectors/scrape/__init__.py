@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from mlrelease_tui.connectors.api import Connector, ConnectorFactory, Settings
+from mlrelease_tui.connectors.api import Connector, ConnectorFactory, Option, Settings
 
 
 def _build(settings: Settings) -> Connector:
@@ -18,4 +18,6 @@ def _build(settings: Settings) -> Connector:
     return ScrapeConnector(settings)
 
 
-connect = ConnectorFactory(_build)
+connect = ConnectorFactory(
+    _build, {"targets": Option((list,), "addresses to scrape, each a full URL ending in /metrics", required=True)}
+)

@@ -44,8 +44,7 @@ class ScrapeConnector:
     def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.name = settings.name
         self._settings = settings
-        listed = settings.options.get("targets") or settings.options.get("urls") or ()
-        self._targets: tuple[str, ...] = tuple(listed)
+        self._targets: tuple[str, ...] = tuple(settings.options.get("targets", ()))
         self._timeout_s = min(settings.timeout_s, 10.0)
         self._monotonic = monotonic
         self._client: httpx.AsyncClient | None = None
