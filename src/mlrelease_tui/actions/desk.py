@@ -120,7 +120,8 @@ class Desk:
         )
         if failed is not None:
             return Refusal("preflight", f"{failed.name}: {failed.text}", "nothing was sent")
-        return replace(plan, checks=tuple(checks))
+        # Each write of a plan asks much the same of its backend: say it once.
+        return replace(plan, checks=tuple(dict.fromkeys(checks)))
 
     async def _situation(self, intent: Intent) -> Situation:
         base = Situation(
