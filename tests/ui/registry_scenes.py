@@ -253,6 +253,207 @@ def many(now: datetime = NOW, count: int = 10_000) -> State:
     return replace(state, versions=MappingProxyType({FRAUD: VersionList(versions(count, count), "", now)}))
 
 
+# --- the audit
+
+
+def record(seq: int, kind: str, minutes: float, intent_id: str = "", **more: object) -> AuditEntry:
+    """One record; `detail` is what the log would hold of it."""
+    entry = AuditEntry(
+        intent_id if kind == "intent" else f"0199-r{seq}",
+        "bastion/1000",
+        seq,
+        kind,
+        NOW - timedelta(minutes=minutes),
+        SafeText("bob"),
+        intent_id=intent_id,
+        plan_hash="ab12cd34ef56" + "0" * 52,
+        line_hash=f"{seq:02x}" * 32,
+    )
+    return replace(entry, **more)  # type: ignore[arg-type]
+
+
+def action(
+    seq: int,
+    minutes: float,
+    verb: str,
+    target: str,
+    result: str,
+    *,
+    actor: str = "bob",
+    why: str = "weekly release",
+    before: str = "v42 25%, v41 75%",
+    after: str = "v42 0%, v41 100%",
+) -> tuple[AuditEntry, ...]:
+    """The records of one action of one write: intent, sent, step and (unless `result` is "") outcome."""
+    key = f"0199a{seq:03d}-7c1d"
+    common = {
+        "actor": SafeText(actor),
+        "verb": verb,
+        "target": SafeText(target),
+        "summary": SafeText(f"{verb} {target}"),
+    }
+    call = "replace /srv/traefik/routes.json#fraud-scorer: generation 7 > 8"
+    step = {
+        "connection": "prod-eu",
+        "call": call,
+        "before": before,
+        "after": after,
+        "precondition": "generation is 7",
+        "undo": "put generation 7's weights back",
+    }
+    found = [
+        record(
+            seq,
+            "intent",
+            minutes,
+            key,
+            why=SafeText(why),
+            detail=MappingProxyType(
+                {"kind": "intent", "action": {"verb": verb, "steps": [step]}, "confirm": {"level": 2, "typed": False}}
+            ),
+            **common,
+        ),
+        record(
+            seq + 1,
+            "sent",
+            minutes - 0.01,
+            key,
+            detail=MappingProxyType({"kind": "sent", "action": {"step": 0, "call": call}}),
+            **common,
+        ),
+    ]
+    if result:
+        found += [
+            record(
+                seq + 2,
+                "step",
+                minutes - 0.02,
+                key,
+                detail=MappingProxyType(
+                    {"kind": "step", "action": {"step": 0}, "result": {"status": "verified", "detail": "generation 8"}}
+                ),
+                **common,
+            ),
+            record(
+                seq + 3,
+                "outcome",
+                minutes - 0.03,
+                key,
+                result=result,
+                why=SafeText(why),
+                detail=MappingProxyType(
+                    {
+                        "kind": "outcome",
+                        "result": {
+                            "status": result,
+                            "message": f"{verb} {result}",
+                            "duration_ms": 4100,
+                            "verified": ["weights 100/0"],
+                        },
+                    }
+                ),
+                **common,
+            ),
+        ]
+    return tuple(found)
+
+
+AUDIT: Final = (
+    record(1, "session", 5000, verb="arm", summary=SafeText("writes armed for 15 min"), actor=SafeText("ci")),
+    *action(2, 4000, "promote", "prod-eu/ml/churn", "applied", actor="ci", before="v6 100%", after="v7 100%"),
+    *action(6, 130, "promote", "prod-eu/ml/ranker", "rejected", actor="cj"),
+    *action(10, 125, "hold", "prod-eu/ml/ranker", "applied", actor="cj", why="wait for the weekend numbers"),
+    record(
+        14,
+        "denied",
+        20,
+        verb="alias",
+        target=SafeText("registry/fraud-scorer"),
+        result="denied",
+        summary=SafeText("move champion of fraud-scorer to v43"),
+        why=SafeText("looks better"),
+        detail=MappingProxyType(
+            {"kind": "denied", "result": {"status": "denied", "code": "stale", "message": "the plan had expired"}}
+        ),
+    ),
+    *action(15, 6, "rollback", "prod-eu/ml/fraud-scorer", "applied", actor="anna", why="INC-4711: users see errors"),
+)
+
+
+def audited(now: datetime = NOW) -> State:
+    return replace(scenes.healthy(now), audit=AUDIT)
+
+
+def left_open(now: datetime = NOW) -> State:
+    """One intent whose process died after sending, one that another process is at, and one that nobody can judge."""
+    target = SafeText("prod-eu/ml/search")
+    mine = action(30, 14, "weight", "prod-eu/ml/search", "", actor="cj", before="v19 10%", after="v19 50%")
+    other = action(34, 1, "rollback", "prod-eu/ml/recommend", "", actor="bob")
+    opened = (
+        OpenAction(
+            mine[0].intent_id,
+            target,
+            "weight",
+            SafeText("cj"),
+            mine[0].at,
+            False,
+            4711,
+            sent_steps=(0,),
+            host="bastion",
+        ),
+        OpenAction(
+            other[0].intent_id,
+            SafeText("prod-eu/ml/recommend"),
+            "rollback",
+            SafeText("bob"),
+            other[0].at,
+            True,
+            5120,
+            host="bastion",
+        ),
+    )
+    entries = (*AUDIT, *mine, *action(40, 13, "abort", "prod-eu/ml/search", "unknown"), *other)
+    return replace(scenes.degraded(now), audit=entries, open_actions=opened)
+
+
+def hostile_audit(now: datetime = NOW) -> State:
+    found: tuple[AuditEntry, ...] = ()
+    for index, name in enumerate(NAMES):
+        told = SafeText(name)
+        chain = action(index * 4 + 1, 60 - index, "promote", str(told), "applied", actor=str(told), why=str(told))
+        evil = {"step": 0, "call": name}
+        found += (
+            *(replace(entry, actor=told, target=told, summary=told) for entry in chain[:1]),
+            replace(chain[1], detail=MappingProxyType({"action": evil, "result": {"observed": [name, {"x": name}]}})),
+            *chain[2:],
+        )
+    return replace(scenes.healthy(now), audit=found)
+
+
+AUDIT_SCENES: Final[Mapping[str, Callable[[], State]]] = MappingProxyType(
+    {
+        "loading": scenes.loading,
+        "empty": lambda: replace(scenes.healthy(), audit=()),
+        "healthy": audited,
+        "degraded": left_open,
+        "stale": lambda: replace(scenes.stale(), audit=AUDIT),
+        "hostile": hostile_audit,
+    }
+)
+BROKEN: Final = AuditCheck(
+    NOW - timedelta(minutes=3),
+    1204,
+    2,
+    True,
+    3,
+    (
+        SafeText("bastion/1000/000002.jsonl:41: the line's hash is not what the next line says"),
+        SafeText("bastion/1000/000002.jsonl:42: a record is missing before it"),
+        SafeText("bastion/1000/000003.jsonl:0: the segment does not begin where the last one ended"),
+    ),
+)
+
+
 SCENES: Final[Mapping[str, Callable[[], State]]] = MappingProxyType(
     {
         "loading": scenes.loading,

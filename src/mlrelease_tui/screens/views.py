@@ -39,7 +39,20 @@ def _rollouts() -> type[ReleaseScreen]:
     return RolloutsScreen
 
 
+def _audit() -> type[ReleaseScreen]:
+    from mlrelease_tui.screens.audit import AuditScreen
+
+    return AuditScreen
+
+
 VIEWS: Final[Mapping[str, Callable[[], type[ReleaseScreen]]]] = MappingProxyType(
-    {"fleet": _fleet, "endpoint": _endpoint, "rollouts": _rollouts, "models": _models, "versions": _versions}
+    {
+        "fleet": _fleet,
+        "endpoint": _endpoint,
+        "rollouts": _rollouts,
+        "models": _models,
+        "versions": _versions,
+        "audit": _audit,
+    }
 )
 HOME: Final = "fleet"
