@@ -454,6 +454,124 @@ BROKEN: Final = AuditCheck(
 )
 
 
+# --- the connections
+
+
+def _with_connections(
+    state: State, *healths: ConnectionHealth, failing: Mapping[str, Freshness] | None = None
+) -> State:
+    fresh = {item.name: Freshness(NOW - timedelta(seconds=3)) for item in healths if item.state is not LinkState.BROKEN}
+    return replace(
+        state,
+        connections=MappingProxyType({item.name: item for item in healths}),
+        freshness=MappingProxyType({**fresh, **(failing or {})}),
+    )
+
+
+CLUSTER: Final = replace(
+    scenes.health("prod-eu", "kubernetes"),
+    environment="production",
+    server=SafeText("Kubernetes v1.33.2"),
+    address=SafeText("https://127.0.0.1:6443"),
+    identity=SafeText("system:serviceaccount:ml:release"),
+    credential_source="command",
+    capabilities=("endpoints", "watch", "promote", "weight", "hold", "abort", "rollback", "write"),
+)
+
+
+def linked(now: datetime = NOW) -> State:
+    return _with_connections(
+        scenes.healthy(now),
+        CLUSTER,
+        replace(CLUSTER, name="prod-us", latency_s=0.145, credential_source="env"),
+        registry_health(),
+        replace(scenes.health("traffic", "scrape"), capabilities=("metrics",), server=SafeText("9 targets")),
+    )
+
+
+def broken_links(now: datetime = NOW) -> State:
+    """One of each trouble: silent, unauthenticated, slow, broken plugin, reads that fail behind a probe that answers."""
+    since = now - timedelta(minutes=4)
+    return _with_connections(
+        scenes.healthy(now),
+        CLUSTER,
+        replace(
+            CLUSTER,
+            name="edge",
+            kind="docker",
+            state=LinkState.DOWN,
+            latency_s=None,
+            error_code="unreachable",
+            error=SafeText("127.0.0.1:2375 refused the connection"),
+            hint=SafeText("is the daemon up? `docker -H tcp://127.0.0.1:2375 info` says"),
+            address=SafeText("tcp://127.0.0.1:2375"),
+            server=SafeText(),
+            identity=SafeText(),
+            credential_source="",
+        ),
+        registry_health(
+            LinkState.AUTH,
+            error_code="unauthenticated",
+            error=SafeText("the server answered 401 to the credential from keyring"),
+            hint=SafeText("`mlrelease connections login registry` asks for a new one"),
+        ),
+        replace(CLUSTER, name="prod-us", state=LinkState.SLOW, latency_s=2.4),
+        ConnectionHealth(
+            "seldon",
+            "seldon",
+            LinkState.BROKEN,
+            error_code="plugin",
+            error=SafeText(
+                "the connector of kind 'seldon' can't be loaded: ModuleNotFoundError: No module named 'seldon_core'"
+            ),
+            hint=SafeText("install what it needs, or remove [connections.seldon]"),
+            observed_at=now,
+        ),
+        replace(scenes.health("traffic", "scrape"), capabilities=("metrics",)),
+        replace(
+            registry_health(),
+            name="staging-registry",
+            credential_source="",
+            warnings=(SafeText("the server asks nobody who they are: whoever reaches it can move aliases"),),
+        ),
+        failing={
+            "edge": Freshness(since, since, "unreachable", "127.0.0.1:2375 refused the connection"),
+            "registry": Freshness(since, since, "unauthenticated", "the server answered 401"),
+            "traffic": Freshness(since, since, "timeout", "2 of 9 targets did not answer within 2 s"),
+        },
+    )
+
+
+def hostile_links(now: datetime = NOW) -> State:
+    found = []
+    for index, name in enumerate(NAMES):
+        told = SafeText(name)
+        found.append(
+            replace(
+                registry_health(LinkState.DOWN if index % 2 else LinkState.OK),
+                name=str(told),
+                error=told if index % 2 else SafeText(),
+                hint=told,
+                server=told,
+                address=told,
+                identity=told,
+                warnings=(told,),
+            )
+        )
+    return _with_connections(scenes.healthy(now), *found)
+
+
+CONNECTION_SCENES: Final[Mapping[str, Callable[[], State]]] = MappingProxyType(
+    {
+        "loading": scenes.loading,
+        "healthy": linked,
+        "degraded": broken_links,
+        "stale": scenes.stale,
+        "hostile": hostile_links,
+    }
+)
+
+
 SCENES: Final[Mapping[str, Callable[[], State]]] = MappingProxyType(
     {
         "loading": scenes.loading,

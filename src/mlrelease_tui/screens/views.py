@@ -45,6 +45,12 @@ def _audit() -> type[ReleaseScreen]:
     return AuditScreen
 
 
+def _connections() -> type[ReleaseScreen]:
+    from mlrelease_tui.screens.connections import ConnectionsScreen
+
+    return ConnectionsScreen
+
+
 VIEWS: Final[Mapping[str, Callable[[], type[ReleaseScreen]]]] = MappingProxyType(
     {
         "fleet": _fleet,
@@ -53,6 +59,7 @@ VIEWS: Final[Mapping[str, Callable[[], type[ReleaseScreen]]]] = MappingProxyType
         "models": _models,
         "versions": _versions,
         "audit": _audit,
+        "connections": _connections,
     }
 )
 HOME: Final = "fleet"

@@ -93,7 +93,7 @@ CATALOGUE: Final[tuple[Key, ...]] = (
     Key("app", "last_view", ("minus",), "the view before this one", "last"),
     Key("app", "arm", ("W",), "arm writes for a while, or disarm", "arm", "arm"),
     Key("app", "freeze", ("f",), "freeze what is shown, or let it go on", "freeze"),
-    Key("app", "refetch", ("r",), "read everything again now", "refetch", lazygit=("R", "r")),
+    Key("app", "refetch", ("r",), "read everything again now", "refetch", "read again", lazygit=("R", "r")),
     Key("app", "repaint", ("ctrl+l",), "draw the whole screen again", "repaint"),
     Key("app", "zoom", ("z",), "zoom the list, or the detail beside it", "zoom", lazygit=("plus", "z")),
     Key("app", "theme", (), "next theme", "theme"),
