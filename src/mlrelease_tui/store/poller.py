@@ -31,7 +31,7 @@ from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict
-from mlrelease_tui.errors import Forbidden, ReleaseError, TimedOut, Unauthenticated
+from mlrelease_tui.errors import Forbidden, RateLimited, ReleaseError, TimedOut, Unauthenticated
 from mlrelease_tui.store.facts import (
     ConnectionObserved,
     EndpointsObserved,
@@ -87,23 +87,26 @@ class Poller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake: dict[str, list[asyncio.Event]] = {}
         self._wanted: set[object] = set()
+        self._unwatched: set[str] = set()
+        self._failing: set[tuple[str, str]] = set()
+        self._asked_to_wait: dict[tuple[str, str], float] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to read. Must be called on the event loop."""
         for name, connector in self._connectors.items():
-            self._loop(name, "probe", self._intervals.probe_s, partial(self._probe, connector))
+            self._loop(name, "probe", lambda: self._intervals.probe_s, partial(self._probe, connector))
             if isinstance(connector, EndpointSource):
                 watched = isinstance(connector, EndpointWatch)
-                every = WATCHED_S if watched else self._intervals.refresh_s
+                every = partial(self._endpoint_pause, name) if watched else lambda: self._intervals.refresh_s
                 woken = self._loop(name, "endpoints", every, partial(self._endpoints, connector))
                 if isinstance(connector, EndpointWatch):
                     self._spawn(self._watch(name, connector, woken))
             if isinstance(connector, VersionSource):
-                self._loop(name, "models", self._intervals.models_s, partial(self._models, connector))
+                self._loop(name, "models", partial(self._models_pause, name), partial(self._models, connector))
             if isinstance(connector, MetricSource):
-                self._loop(name, "metrics", self._intervals.refresh_s, partial(self._samples, connector))
+                self._loop(name, "metrics", lambda: self._intervals.refresh_s, partial(self._samples, connector))
 
     async def stop(self) -> None:
         """End all reads and wait for them."""
@@ -149,30 +152,28 @@ class Poller:
 
     def want_versions(self, model: ModelRef) -> None:
         """Read a model's newest versions."""
-        self._want(("versions", model), model.connection, self._versions(model, ""))
+        self._want(("versions", model), model.connection, partial(self._versions, model, ""))
 
     def want_more_versions(self, model: ModelRef) -> None:
         """Read the next page of a model's versions, where there is one."""
         known = self._store.state.versions.get(model)
         if known is not None and known.next_token:
-            self._want(("versions", model), model.connection, self._versions(model, known.next_token))
+            self._want(("versions", model), model.connection, partial(self._versions, model, known.next_token))
 
     def want_lineage(self, version: VersionRef) -> None:
         """Read where a version comes from, unless it is known: lineage does not change."""
         if version not in self._store.state.lineage:
-            self._want(("lineage", version), version.model.connection, self._lineage(version))
+            self._want(("lineage", version), version.model.connection, partial(self._lineage, version))
 
-    def _want(self, key: object, connection: str, read: Awaitable[None]) -> None:
+    def _want(self, key: object, connection: str, read: Callable[[], Awaitable[None]]) -> None:
         """Single flight: a wish that is being read already is not read twice."""
         if key in self._wanted:
-            if asyncio.iscoroutine(read):
-                read.close()
             return
         self._wanted.add(key)
 
         async def fetch() -> None:
             try:
-                await self._guarded(connection, "versions", read)
+                await self._guarded(connection, "versions", read())
             finally:
                 self._wanted.discard(key)
 
@@ -224,24 +225,41 @@ class Poller:
             record = await source.version(version)
             self._store.emit(LineageObserved(version, await source.lineage(record)))
 
+    def _endpoint_pause(self, name: str) -> float:
+        """Seldom while a watch tells of changes, as often as without one while it fails."""
+        return self._intervals.refresh_s if name in self._unwatched else WATCHED_S
+
+    def _models_pause(self, name: str) -> float:
+        """Longer for a registry of many pages, so that it is not read without an end."""
+        known = sum(1 for ref in self._store.state.models if ref.connection == name)
+        return self._intervals.models_s * max(1, -(-known // PAGE))
+
     async def _watch(self, name: str, source: EndpointWatch, woken: asyncio.Event) -> None:
-        """Wake the reader at every hint; a watch that ends or fails is begun anew."""
+        """Wake the reader at every hint; a watch that ends or fails is begun anew. While it fails the reader reads as often as
+        without one: whether the backend is down is for those reads to say."""
         pause = 1.0
         while True:
+            began = asyncio.get_running_loop().time()
+            self._unwatched.discard(name)
             try:
                 async for _ in source.changed():
-                    pause = 1.0
                     woken.set()
-            except ReleaseError as error:
-                self._failed(name, "watch", error)
+            except ReleaseError:
+                pass
             except (Exception, SystemExit) as error:
                 self._broken(name, "watch", error)
+            self._unwatched.add(name)
+            woken.set()
+            if asyncio.get_running_loop().time() - began > LONGEST_PAUSE_S:
+                pause = 1.0
             await asyncio.sleep(pause * (0.5 + self._jitter()))
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
     # --- beneath ------------------------------------------------------------------------------------------------------
 
-    def _loop(self, name: str, what: str, every_s: float, read: Callable[[], Awaitable[None]]) -> asyncio.Event:
+    def _loop(
+        self, name: str, what: str, every_s: Callable[[], float], read: Callable[[], Awaitable[None]]
+    ) -> asyncio.Event:
         """Read again and again; the returned event brings the next read forward."""
         wake = asyncio.Event()
         self._wake.setdefault(name, []).append(wake)
@@ -251,11 +269,15 @@ class Poller:
             while True:
                 wake.clear()
                 failures = 0 if await self._guarded(name, what, read()) else failures + 1
-                pause = min(every_s * 2**failures, max(LONGEST_PAUSE_S, every_s)) if failures else every_s
+                every = every_s()
+                pause = min(every * 2 ** min(failures, 16), max(LONGEST_PAUSE_S, every)) if failures else every
                 # Jitter of a tenth, so that many connections do not fall into step.
                 pause *= 0.9 + 0.2 * self._jitter()
+                asked = self._asked_to_wait.pop((name, what), 0.0)
+                if asked:
+                    await asyncio.sleep(asked)
                 try:
-                    await asyncio.wait_for(wake.wait(), pause)
+                    await asyncio.wait_for(wake.wait(), max(pause - asked, 0.0))
                 except TimeoutError:
                     continue
 
@@ -275,20 +297,34 @@ class Poller:
         except TimeoutError:
             self._failed(name, what, TimedOut(f"{name} did not answer within {DEADLINE_S:g} s"))
         except ReleaseError as error:
+            if isinstance(error, RateLimited):
+                self._asked_to_wait[name, what] = error.retry_after_s
             self._failed(name, what, error)
         except (Exception, SystemExit) as error:
             self._broken(name, what, error)
         else:
+            self._recovered(name, what)
             return True
         return False
 
+    def _recovered(self, name: str, what: str) -> None:
+        """Where the last read that failed goes well again, ask the connection at once how it is."""
+        if (name, what) not in self._failing:
+            return
+        self._failing.discard((name, what))
+        probes = self._wake.get(name)
+        if probes and not any(failing == name for failing, _ in self._failing):
+            probes[0].set()
+
     def _failed(self, name: str, what: str, error: ReleaseError) -> None:
+        self._failing.add((name, what))
         state = LinkState.AUTH if isinstance(error, Unauthenticated | Forbidden) else LinkState.DOWN
         self._say(name, state, error.code, error.message, error.hint)
         if what != "probe":
             self._store.emit(ReadFailed(name, what, error.code, error.message, self._now()))
 
     def _broken(self, name: str, what: str, error: BaseException) -> None:
+        self._failing.add((name, what))
         message = f"the connector failed: {type(error).__name__}: {error}"
         self._say(
             name, LinkState.BROKEN, "broken", message, "this is a fault of the connector; its author wants to know"

@@ -16,7 +16,7 @@ from mlrelease_tui.domain.status import (
     known_good_of,
     mismatch_of,
 )
-from mlrelease_tui.store.state import State
+from mlrelease_tui.store.state import Freshness, State
 
 WINDOW_S: Final = 60.0
 """Seconds of readings behind every number that is shown, unless asked otherwise."""
@@ -64,10 +64,10 @@ def status_of(state: State, ref: EndpointRef, now: datetime) -> EndpointStatus |
     metrics = windowed(state, ref, now)
     verdict = state.verdicts.get(ref)
     mismatch = mismatch_of(endpoint, alias, alias_version)
-    freshness = state.freshness.get(ref.connection)
+    freshness = state.freshness.get(ref.connection, Freshness()).of("endpoints")
     stale_since = None
-    if freshness is not None and freshness.failing_since is not None:
-        stale_since = freshness.read_at or freshness.failing_since
+    if freshness.failing_since is not None:
+        stale_since = freshness.read_at or endpoint.observed_at
     elif ref.connection in state.from_cache:
         stale_since = endpoint.observed_at
     severity, reasons = assess(endpoint, metrics, verdict, guard, mismatch, stale_since)
