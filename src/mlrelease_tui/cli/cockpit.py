@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def services_of(program: Program) -> Services:
     """What the screens are given of a program."""
+    from mlrelease_tui.actions.auditing import Auditor
     from mlrelease_tui.screens.services import Appearance, Services
 
     ui = program.config.ui
@@ -31,6 +32,7 @@ def services_of(program: Program) -> Services:
             arm_minutes=program.config.policy.arm_minutes,
         ),
         crash_dir=program.config.state_dir / "crashes",
+        audit=Auditor(program.desk, program.config.audit_dir),
     )
 
 
