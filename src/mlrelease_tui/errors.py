@@ -4,6 +4,8 @@ The tree, with the exit code of the command line beside each branch::
 
     ReleaseError
     ├── UsageError                 2   the command or key makes no sense as given
+    │   ├── UnknownName                no endpoint, model or connection is called that
+    │   └── AmbiguousName              more than one is
     ├── ConfigError                2   the configuration is wrong: file, line, key, suggestion
     ├── CredentialError            2   a configured source of a credential failed
     ├── BackendError               3   a backend did not do what it was asked
@@ -49,6 +51,14 @@ class ReleaseError(Exception):
 class UsageError(ReleaseError):
     code = "usage"
     exit_code = 2
+
+
+class UnknownName(UsageError):
+    code = "unknown_name"
+
+
+class AmbiguousName(UsageError):
+    code = "ambiguous_name"
 
 
 class ConfigError(ReleaseError):

@@ -1,0 +1,86 @@
+"""Consent: given on the command line, or asked for at a terminal where a paste or an impatient Enter is not consent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import sys
+import termios
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from mlrelease_tui.cli.output import Output
+from mlrelease_tui.domain.plan import Level, Plan, Refusal
+
+DEAF_S: Final = 0.5
+"""Seconds after a question during which what is typed or pasted is thrown away."""
+_PASTE_S: Final = 0.05
+_LONGEST: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A consent: the name as it was typed, and why."""
+
+    typed: str
+    reason: str
+
+
+async def confirm(plan: Plan, *, yes: bool, typed: str, reason: str, output: Output) -> Answer | Refusal:
+    """What the plan's level wants, from the options or, at a terminal, from the person."""
+    name = str(plan.target.name)
+    if plan.level >= Level.SECOND:
+        return Refusal("needs_approval", "this plan wants a second person's approval", "nobody can give it alone")
+    if yes:
+        return _given(plan, name, typed, reason)
+    if output.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        more = f" --confirm {name} --reason TEXT" if plan.level >= Level.NAME else ""
+        return Refusal("not_confirmed", "nothing was sent: the plan was not confirmed", f"confirm it with --yes{more}")
+    if plan.level >= Level.NAME:
+        typed = typed or await _asked(f"type {name} to confirm: ")
+        if typed != name:
+            return _declined()
+        reason = reason or await _asked("reason: ")
+        return _given(plan, name, typed, reason)
+    answer = await _asked(f"{plan.summary}? [y/N] ")
+    return Answer(typed, reason) if answer.lower() in {"y", "yes"} else _declined()
+
+
+def _given(plan: Plan, name: str, typed: str, reason: str) -> Answer | Refusal:
+    if plan.level >= Level.NAME and not typed:
+        return Refusal(
+            "not_confirmed", "this plan wants the target's name typed", f"add --confirm {name} --reason TEXT"
+        )
+    if plan.level >= Level.NAME and not reason.strip():
+        return Refusal("no_reason", "this plan wants a reason", "add --reason TEXT, for those who read the audit")
+    return Answer(typed, reason)
+
+
+def _declined() -> Refusal:
+    return Refusal("not_confirmed", "nothing was sent: the plan was not confirmed", "")
+
+
+async def _asked(question: str) -> str:
+    """One line typed by a person; "" where it was pasted, or where the terminal went away."""
+    return await asyncio.to_thread(_ask, question)
+
+
+def _ask(question: str) -> str:
+    from mlrelease_tui.domain.text import escape_hidden
+
+    descriptor = sys.stdin.fileno()
+    sys.stderr.write(escape_hidden(question))
+    sys.stderr.flush()
+    time.sleep(DEAF_S)
+    termios.tcflush(descriptor, termios.TCIFLUSH)
+    try:
+        line = os.read(descriptor, _LONGEST)
+    except OSError:
+        return ""
+    # Nobody types a second line within so short a time: this was a paste, and it did not mean this question.
+    if select.select([descriptor], [], [], _PASTE_S)[0]:
+        termios.tcflush(descriptor, termios.TCIFLUSH)
+        return ""
+    return line.decode("utf-8", "replace").strip()

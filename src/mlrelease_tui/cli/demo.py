@@ -1,0 +1,82 @@
+"""`demo`: the embedded default, with the app on it or headless."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from mlrelease_tui.cli.options import command, options_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlrelease_tui.cli.options import Options
+    from mlrelease_tui.demo.environment import DemoReport
+
+_NEEDED: Final = ("mlflow", "sklearn")
+
+
+def _demo(ctx: click.Context, headless: bool, folder: Path | None) -> int:
+    import os
+
+    from mlrelease_tui.cli.home import can_draw
+    from mlrelease_tui.cli.session import output_of
+    from mlrelease_tui.errors import UsageError
+
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the demo needs packages that are not installed: {', '.join(missing)}",
+            hint="pip install 'mlrelease-tui[demo]'",
+        )
+    options = options_of(ctx)
+    output = output_of(options)
+    if headless:
+        from mlrelease_tui.demo.running import run_headless
+
+        return run_headless(output.line, progress=output.note, as_json=options.as_json, folder=folder)
+    if not can_draw(os.environ):
+        raise UsageError("the demo opens the app, which wants a terminal", hint="mlrelease demo --headless")
+    from mlrelease_tui.demo.running import run
+
+    return run(lambda report: _open_app(report, options), progress=output.note, folder=folder)
+
+
+async def _open_app(report: DemoReport, options: Options) -> int:
+    import os
+    from dataclasses import replace
+
+    from mlrelease_tui.cli.cockpit import run_cockpit
+    from mlrelease_tui.cli.home import program_for_app
+
+    program = program_for_app(replace(options, config=report.config), os.environ)
+    return await run_cockpit(program, os.environ)
+
+
+def _folder() -> click.Option:
+    from pathlib import Path
+
+    return click.Option(
+        ["--folder"],
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Keep everything there (default: temporary).",
+    )
+
+
+demo = command(
+    "demo",
+    _demo,
+    [
+        click.Option(
+            ["--headless"], is_flag=True, help="Without the app: print where the configuration is, run until SIGTERM."
+        ),
+        _folder(),
+    ],
+    help=(
+        "Start a real registry, router, model servers and traffic on this machine, with one canary that hurts users, "
+        "and open the app on it. Needs neither network nor cluster nor Docker; leaves nothing behind."
+    ),
+    example="mlrelease demo\nmlrelease demo --headless --json",
+)

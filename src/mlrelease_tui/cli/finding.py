@@ -1,0 +1,129 @@
+"""From what was typed to what is meant. One match or a refusal that names the candidates; never a guess."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from mlrelease_tui.connectors.api import EndpointSource, VersionSource
+from mlrelease_tui.domain.refs import EndpointRef, ModelRef
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import AmbiguousName, ReleaseError, TimedOut, UnexpectedAnswer, UnknownName, Unreachable
+from mlrelease_tui.store.facts import EndpointsObserved, ReadFailed
+
+if TYPE_CHECKING:
+    from mlrelease_tui.bootstrap import Program
+
+PATIENCE_S: Final = 5.0
+"""Seconds that finding a name waits for one backend; after that its last known endpoints count."""
+_SHOWN: Final = 8
+
+Ref = TypeVar("Ref", EndpointRef, ModelRef)
+
+
+def match(name: str, refs: Iterable[Ref], *, what: str, silent: Collection[str] = ()) -> Ref:
+    """The one of `refs` that is called `name`: its whole id, or any end of it after a slash.
+
+    AmbiguousName and UnknownName say what there is. `silent` are connections that could not be asked: where they might
+    have had it, that is said and the error is Unreachable.
+    """
+    known = sorted(refs)
+    exact = [ref for ref in known if ref.id == name]
+    found = exact or [ref for ref in known if ref.id.endswith(f"/{name}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(ref.id for ref in found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise AmbiguousName(
+            f"{SafeText(name)} names {len(found)} {what}s: {ids}{more}", hint="give the whole id of one"
+        )
+    if silent:
+        raise Unreachable(
+            f"no {what} is called {SafeText(name)} where it could be asked; no answer from {', '.join(sorted(silent))}",
+            hint="`mlrelease connections test` says why",
+        )
+    raise UnknownName(f"no {what} is called {SafeText(name)}", hint=_nearest(name, known, what))
+
+
+def _nearest(name: str, known: Sequence[EndpointRef | ModelRef], what: str) -> str:
+    by_word = {word: ref.id for ref in known for word in (str(ref.name), ref.id)}
+    near = list(dict.fromkeys(by_word[word] for word in get_close_matches(name, by_word, 3)))
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    if not known:
+        return f"no {what} is known at all: `mlrelease connections test` shows who answers"
+    shown = ", ".join(ref.id for ref in known[:_SHOWN])
+    return f"there are {shown}" + (" …" if len(known) > _SHOWN else "")
+
+
+async def find_endpoint(program: Program, name: str) -> EndpointRef:
+    """The endpoint that `name` means. A whole id is not looked up: whoever acts on it reads it."""
+    if (ref := whole_endpoint(program, name)) is not None:
+        return ref
+    silent = await read_endpoints(program)
+    return match(name, program.store.state.endpoints, what="endpoint", silent=silent)
+
+
+def whole_endpoint(program: Program, name: str) -> EndpointRef | None:
+    try:
+        ref = EndpointRef.parse(name)
+    except ValueError:
+        return None
+    return ref if ref.connection in program.config.connections else None
+
+
+async def read_endpoints(program: Program) -> frozenset[str]:
+    """Ask every target at the same time for its endpoints; those that did not answer keep their last known ones."""
+
+    async def ask(name: str, source: EndpointSource) -> str:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                endpoints = await source.endpoints()
+        except TimeoutError:
+            failure: ReleaseError = TimedOut(f"{name} did not answer within {PATIENCE_S:g} s")
+        except ReleaseError as error:
+            failure = error
+        except (Exception, SystemExit) as error:
+            failure = UnexpectedAnswer(f"the connector failed: {type(error).__name__}")
+        else:
+            program.store.emit(EndpointsObserved(name, endpoints, datetime.now(UTC)))
+            return ""
+        program.store.emit(ReadFailed(name, "endpoints", failure.code, failure.message, datetime.now(UTC)))
+        return name
+
+    asked = [ask(name, source) for name, source in program.connectors.items() if isinstance(source, EndpointSource)]
+    return frozenset(await asyncio.gather(*asked)) - {""}
+
+
+async def find_model(program: Program, name: str) -> ModelRef:
+    """The model that `name` means: `connection/name`, or the name alone where one registry has it."""
+    connection, slash, rest = name.partition("/")
+    if slash and rest and isinstance(program.connectors.get(connection), VersionSource):
+        return ModelRef(connection, rest)
+    registries = {key: source for key, source in program.connectors.items() if isinstance(source, VersionSource)}
+    found, silent = await _models_called(registries, name)
+    if not any(ref.name == name for ref in found):
+        everything, silent = await _models_called(registries, "")
+        found |= everything
+    whole = [ref for ref in found if ref.name == name]
+    if len(whole) == 1:
+        return whole[0]
+    return match(name, found, what="model", silent=silent)
+
+
+async def _models_called(registries: Mapping[str, VersionSource], query: str) -> tuple[set[ModelRef], frozenset[str]]:
+    async def ask(name: str, source: VersionSource) -> tuple[set[ModelRef], str]:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                page = await source.models(query=query, limit=200)
+        except (ReleaseError, TimeoutError):
+            return set(), name
+        return {model.ref for model in page.models}, ""
+
+    answers = await asyncio.gather(*(ask(name, source) for name, source in registries.items()))
+    found = {ref for refs, _ in answers for ref in refs}
+    return found, frozenset(name for _, name in answers) - {""}

@@ -1,0 +1,48 @@
+"""`mlrelease` alone: the app, or plain status where no app can be drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlrelease_tui.bootstrap import Program
+    from mlrelease_tui.cli.options import Options
+
+
+def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) -> int:
+    """Open the app; without a terminal that can show it, print `status --plain` and its exit code."""
+    if options.as_json or not can_draw(env):
+        from mlrelease_tui.cli.status import run_status
+
+        return run_status(options, plain=True)
+    from mlrelease_tui.cli.cockpit import run_cockpit
+
+    program = program_for_app(options, env)
+    return asyncio.run(run_cockpit(program, env))
+
+
+def can_draw(env: Mapping[str, str]) -> bool:
+    """Whether an app can be drawn here: a terminal on both sides, and one that knows more than printing."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and env.get("TERM", "dumb") not in {"dumb", ""}
+
+
+def program_for_app(options: Options, env: Mapping[str, str]) -> Program:
+    """The program for the app: keys of the configuration checked, secrets that are asked for asked before anything is drawn."""
+    from mlrelease_tui.bootstrap import build, load_config
+    from mlrelease_tui.cli.session import ask_secret
+    from mlrelease_tui.hardening import harden_process
+    from mlrelease_tui.widgets.keys import CATALOGUE
+
+    config = load_config(options.config, env, action_ids=frozenset(key.id for key in CATALOGUE))
+    harden_process()
+    program = build(config, environ=env)
+    for connection in config.connections.values():
+        if connection.credential is not None and connection.credential.kind == "prompt":
+            secret = ask_secret(connection.name)
+            if secret is not None:
+                program.wallet.login(connection.name, secret)
+    return program

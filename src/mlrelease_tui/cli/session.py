@@ -1,0 +1,97 @@
+"""From options to an open program and back: what every command that talks to backends begins and ends with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlrelease_tui.bootstrap import Program
+    from mlrelease_tui.cli.options import Options
+    from mlrelease_tui.cli.output import Output
+    from mlrelease_tui.config.model import Config, ConnectionConfig
+    from mlrelease_tui.credentials.wallet import Prompt
+    from mlrelease_tui.domain.secret import Secret
+
+
+class Detached(Exception):
+    """The operator stopped waiting for an action under way: leave at once, closing nothing that it still needs."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def output_of(options: Options, *, plain: bool = False) -> Output:
+    from mlrelease_tui.cli.output import Output
+
+    return Output.of_process(as_json=options.as_json, no_color=options.no_color, plain=plain)
+
+
+def config_of(options: Options, env: Mapping[str, str] = os.environ) -> Config:
+    """The configuration with `--timeout` put in place of each connection's own."""
+    from mlrelease_tui.bootstrap import load_config
+
+    config = load_config(options.config, env)
+    if options.timeout_s is None:
+        return config
+    changed = {
+        name: replace(connection, options=MappingProxyType({**connection.options, "timeout_s": options.timeout_s}))
+        for name, connection in config.connections.items()
+    }
+    return replace(config, connections=MappingProxyType(changed))
+
+
+def with_program(
+    options: Options, work: Callable[[Program], Awaitable[int]], *, env: Mapping[str, str] = os.environ
+) -> int:
+    """Build the program, run `work` on it, close it; the exit code of `work`."""
+    from mlrelease_tui.bootstrap import build
+    from mlrelease_tui.hardening import harden_process
+
+    config = config_of(options, env)
+    harden_process()
+
+    async def run() -> int:
+        program = build(config, environ=env, prompt=terminal_prompt())
+        try:
+            code = await work(program)
+        except Detached as detached:
+            return detached.exit_code
+        except BaseException:
+            await program.close()
+            raise
+        await program.close()
+        return code
+
+    return asyncio.run(run())
+
+
+def terminal_prompt() -> Prompt | None:
+    """Asks at the terminal for a connection's secret; None where there is no terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(connection: ConnectionConfig) -> Secret | None:
+        return ask_secret(connection.name)
+
+    return ask
+
+
+def ask_secret(name: str) -> Secret | None:
+    """A secret typed at the terminal without echo; None where nothing was typed."""
+    import getpass
+
+    from mlrelease_tui.domain.secret import Secret
+    from mlrelease_tui.domain.text import escape_hidden
+
+    try:
+        typed = getpass.getpass(f"credential for {escape_hidden(name)}: ", stream=sys.stderr)
+    except EOFError:
+        return None
+    return Secret(typed) if typed else None
