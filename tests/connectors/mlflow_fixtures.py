@@ -22,8 +22,13 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
     """A tracking server that asks nobody who they are, on SQLite; one for the whole run."""
     server = RegistryServer(tmp_path_factory.mktemp("mlflow"), environ=os.environ)
     server.start()
-    yield Tracking(server.url, server.folder / "mlflow.db")
-    server.stop()
+    try:
+        found = Tracking(server.url, server.folder / "mlflow.db")
+        # Whoever first opens an empty store makes its experiment 0: the server shall, with its own artifact root.
+        found.call("GET", "experiments/get", {"experiment_id": "0"})
+        yield found
+    finally:
+        server.stop()
 
 
 @pytest.fixture(params=["rest", "client"])

@@ -50,6 +50,8 @@ _PROCESS_ENVIRONMENT: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",
+    # Opening a SQL store makes its default artifact root, "./mlruns" unless told otherwise: nothing of ours is stored.
+    "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
 }
 _REJECTIONS: Final = frozenset(
     {
