@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from mlrelease_tui.connectors.fake.faults import Faults
 from mlrelease_tui.domain.metrics import VariantSample
@@ -15,6 +15,8 @@ from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Phase, Role, Stamp, Variant
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict, NotFound
+
+OPERATIONS: Final = frozenset({"alias", "variants", "hold", "resume", "scale", "restart", "retry"})
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlrelease_tui.connectors.api import Artifact, ModelPage, Receipt, Settings
 from mlrelease_tui.connectors.fake.backend import (
+    OPERATIONS,
     FakeBackend,
     canonical,
     changed,
@@ -37,7 +38,7 @@ from mlrelease_tui.domain.rollout import (
     VerbSupport,
 )
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import NotFound, OutcomeUnknown, Refused, ReleaseError
+from mlrelease_tui.errors import NotFound, OutcomeUnknown, Refused, ReleaseError, TimedOut
 
 _VERBS = tuple(VerbSupport(verb, True, native=SafeText(f"fake {verb}")) for verb in Verb)
 
@@ -195,10 +196,15 @@ class FakeConnector:
         return self._write(endpoint, variants, Phase.COMPLETE, done, previous=_stable(endpoint).version)
 
     def set_weight(self, endpoint: Endpoint, weight_bp: int) -> tuple[Write, ...]:
-        variants = split(_stable(endpoint).version, _canary(endpoint).version, weight_bp)
+        canary = _canary(endpoint)
+        if canary.weight_bp == weight_bp:
+            return ()
+        variants = split(_stable(endpoint).version, canary.version, weight_bp)
         return self._write(endpoint, variants, endpoint.rollout.phase, endpoint.rollout.step_index)
 
     def hold(self, endpoint: Endpoint, hold: Hold) -> tuple[Write, ...]:
+        if endpoint.rollout.hold is not None:
+            return ()
         return (self._planned(endpoint, {"op": "hold", "by": str(hold.by)}, f"hold {endpoint.ref.name}"),)
 
     def resume(self, endpoint: Endpoint) -> tuple[Write, ...]:
@@ -207,7 +213,10 @@ class FakeConnector:
         return (self._planned(endpoint, {"op": "resume"}, f"continue {endpoint.ref.name}"),)
 
     def abort(self, endpoint: Endpoint) -> tuple[Write, ...]:
-        variants = split(_stable(endpoint).version, _canary(endpoint).version, 0)
+        canary = _canary(endpoint)
+        if not canary.weight_bp:
+            return ()
+        variants = split(_stable(endpoint).version, canary.version, 0)
         return self._write(endpoint, variants, Phase.ABORTING, endpoint.rollout.step_index)
 
     def roll_back(self, endpoint: Endpoint, artifact: Artifact) -> tuple[Write, ...]:
@@ -287,10 +296,13 @@ class FakeConnector:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def perform(self, write: Write, stamp: Stamp) -> Receipt:
+        payload = _content(write)
         fault = self.backend.faults.take(write.operation)
-        payload = json.loads(write.payload)
         self.backend.written.append(payload)
-        await strike(fault, self.name, self._settings.timeout_s)
+        try:
+            await strike(fault, self.name, self._settings.timeout_s)
+        except TimedOut as error:
+            raise OutcomeUnknown(error.message, hint=error.hint) from error
         if fault is not None and fault.kind is FaultKind.IGNORED:
             return Receipt(SafeText("accepted"))
         revision = self.backend.apply(payload, stamp)
@@ -304,6 +316,17 @@ class FakeConnector:
     async def samples(self, endpoints: Sequence[Endpoint]) -> tuple[VariantSample, ...]:
         await self._ask("samples")
         return tuple(sample for endpoint in endpoints for sample in self.backend.samples.get(endpoint.ref, ()))
+
+
+def _content(write: Write) -> Mapping[str, Any]:
+    """The write's payload. Refused where nobody here planned it."""
+    try:
+        payload = json.loads(write.payload)
+    except ValueError:
+        payload = None
+    if not isinstance(payload, dict) or payload.get("op") != write.operation or write.operation not in OPERATIONS:
+        raise Refused(f"{write.operation} is no write that this connector planned", hint="plan again")
+    return payload
 
 
 def _stable(endpoint: Endpoint) -> Variant:

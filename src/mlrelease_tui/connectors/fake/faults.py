@@ -89,7 +89,7 @@ async def strike(fault: Fault | None, name: str, timeout_s: float) -> None:
         if delay_s >= timeout_s:
             raise TimedOut(f"{name} did not answer within {timeout_s:g} s", hint="it is asked again by itself")
     elif fault.kind is FaultKind.RATE_LIMITED:
-        raise RateLimited(f"{name} asks us to slow down", retry_after_s=fault.delay_s)
+        raise RateLimited(f"{name} asks us to slow down", hint="it is asked again later", retry_after_s=fault.delay_s)
     elif fault.kind in _RAISED:
         raise _RAISED[fault.kind](name)
 
@@ -101,7 +101,7 @@ _RAISED: Final[Mapping[FaultKind, Callable[[str], BaseException]]] = MappingProx
             f"{name} does not accept our credential", hint="`mlrelease connections login`"
         ),
         FaultKind.FORBIDDEN: lambda name: Forbidden(f"{name} forbids this", hint="ask for the right"),
-        FaultKind.NOT_FOUND: lambda name: NotFound(f"{name} has no such object"),
+        FaultKind.NOT_FOUND: lambda name: NotFound(f"{name} has no such object", hint="look at what it has"),
         FaultKind.MALFORMED: lambda name: UnexpectedAnswer(
             f"{name} answered something else", hint="is this the right address?"
         ),
