@@ -234,7 +234,20 @@ class ReleaseScreen(Screen[None]):
         return None
 
     def open_dock(self, widget: Prompt | Menu) -> None:
-        self.close_dock()
+        before = self.dock
+        if before is None or before.id != widget.id:
+            self.close_dock()
+            self._mount_dock(widget)
+            return
+
+        async def replace() -> None:
+            # Removing takes a moment, and two widgets of one id can't stand side by side.
+            await before.remove()
+            self._mount_dock(widget)
+
+        self.call_next(replace)
+
+    def _mount_dock(self, widget: Prompt | Menu) -> None:
         self.query_one("#work").mount(widget)
         if isinstance(widget, Menu):
             widget.focus()
