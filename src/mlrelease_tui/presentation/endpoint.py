@@ -25,15 +25,15 @@ History = Mapping[str, Sequence[VariantMetrics]]
 VARIANT_ROLES = {VariantRole.STABLE: Role.STABLE, VariantRole.CANARY: Role.CANARY}
 
 _COLUMNS = (
-    Column("variant", "VARIANT", 14, flexible=True),
+    Column("variant", "VARIANT", 14, flexible=True, most=40),
     Column("weight", "SET", 5, right=True),
     Column("share", "SEEN", 5, right=True),
     Column("rate", "REQ/S", 5, right=True),
     Column("errors", "ERR%", 6, right=True),
-    Column("p50", "P50", 5, right=True),
+    Column("p50", "P50", 5, right=True, from_width=60),
     Column("p95", "P95", 5, right=True),
     Column("p99", "P99ms", 6, right=True),
-    Column("ready", "READY", 5, right=True),
+    Column("ready", "READY", 5, right=True, from_width=60),
 )
 
 VERDICT_ROLES = {

@@ -11,7 +11,7 @@ from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import Line, Role, Span, cut, joined, line, spread, width_of
+from mlrelease_tui.presentation.lines import Line, Role, Span, cut, joined, line, spread, width, width_of
 from mlrelease_tui.presentation.times import clock, staleness
 
 
@@ -48,7 +48,6 @@ def access(value: Access, now: datetime) -> Span:
 
 def first(heading: Heading, glyphs: Glyphs, cells: int) -> Line:
     """Crumbs, operator, access; at the right what runs, what burns and the clock."""
-    crumbs = f" {glyphs.arrow} ".join(heading.crumbs)
     right: list[Line] = []
     if heading.frozen:
         right.append(line(Span("FROZEN", Role.WARN)))
@@ -64,7 +63,11 @@ def first(heading: Heading, glyphs: Glyphs, cells: int) -> Line:
     tail = joined(right, " ")
     who = line("  ", access(heading.access, heading.now), "  ", Span(heading.operator, Role.MUTED))
     room = max(cells - width_of(tail) - width_of(who) - 2, 12)
-    head = line(" ", Span(cut(crumbs, room, glyphs.ellipsis), Role.TITLE), *who)
+    shown = list(heading.crumbs)
+    arrow = f" {glyphs.arrow} "
+    while len(shown) > 1 and width(arrow.join(shown)) > room:
+        del shown[0]
+    head = line(" ", Span(cut(arrow.join(shown), room, glyphs.ellipsis), Role.TITLE), *who)
     return spread(head, tail, cells)
 
 

@@ -186,7 +186,8 @@ def buttons(plan: Plan, access: Access, now: datetime, said: str, cells: int, *,
         "  ", Span("y", Role.KEY), " = ", Span(button(plan), Role.STRONG if refusal is None else Role.MUTED), " "
     )
     # The act on the key is what must be readable; what is at the left gives way.
-    right = (cancel, *clip(send, max(cells // 2 - 12, 10)))
+    room = max(cells - width_of(left) - 12, cells // 2 - 12, 10)
+    right = (cancel, *clip(send, room))
     return spread(left, right, cells)
 
 

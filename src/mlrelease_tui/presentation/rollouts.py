@@ -20,7 +20,7 @@ from mlrelease_tui.presentation.times import age, clock
 
 COLUMNS: Final = (
     Column("state", "ST", 6),
-    Column("endpoint", "ENDPOINT", 12, flexible=True),
+    Column("endpoint", "ENDPOINT", 12, flexible=True, most=40),
     Column("connection", "CONN", 8),
     Column("version", "VERSION", 9),
     Column("phase", "PHASE", 11),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlrelease_tui.presentation.lines import Line, Role, Span, fit
 
@@ -12,7 +12,8 @@ GAP = " "
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`cells` is the width, or the least width where `flexible`. Shown only where the table is at least `from_width` wide."""
+    """`cells` is the width, or the least width where `flexible`, which grows to `most` (0: without end). Shown only where the
+    table is at least `from_width` wide."""
 
     key: str
     title: str
@@ -20,6 +21,7 @@ class Column:
     right: bool = False
     flexible: bool = False
     from_width: int = 0
+    most: int = 0
 
 
 def laid_out(columns: Sequence[Column], cells: int) -> tuple[Column, ...]:
@@ -27,9 +29,11 @@ def laid_out(columns: Sequence[Column], cells: int) -> tuple[Column, ...]:
     shown = [column for column in columns if column.from_width <= cells]
     taken = sum(column.cells for column in shown) + len(GAP) * (len(shown) - 1)
     spare = max(cells - taken, 0)
-    return tuple(
-        Column(c.key, c.title, c.cells + spare, c.right, c.flexible, c.from_width) if c.flexible else c for c in shown
-    )
+    return tuple(replace(c, cells=_grown(c, spare)) if c.flexible else c for c in shown)
+
+
+def _grown(column: Column, spare: int) -> int:
+    return min(column.cells + spare, column.most) if column.most else column.cells + spare
 
 
 def heading(columns: Sequence[Column], sorted_by: str = "", marker: str = "") -> Line:

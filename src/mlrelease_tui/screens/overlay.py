@@ -60,6 +60,9 @@ def sections(scopes: Sequence[str], keymap: Mapping[str, str]) -> list[Section]:
 
 
 def help_page(scopes: Sequence[str], keymap: Mapping[str, str]) -> Callable[[int], Sequence[Line]]:
-    """What `?` shows on a screen: its own keys first, then plans and menus, then what is valid everywhere."""
-    wanted = [*scopes, *(("menu", "plan") if "endpoint" in scopes else ()), "app"]
+    """What `?` shows on a screen: what is its own first, then plans and menus, what is valid everywhere, and moving about."""
+    moving = {"list", "sheet"}
+    own = [scope for scope in reversed(scopes) if scope not in moving]
+    acting = ("menu", "plan") if "endpoint" in scopes else ()
+    wanted = [*own, *acting, "app", *(scope for scope in scopes if scope in moving)]
     return lambda cells: page(sections(wanted, keymap), cells)

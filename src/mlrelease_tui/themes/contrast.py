@@ -29,8 +29,8 @@ PALETTE: Final = Palette(
     ground_locked="#ffffff",
     armed="#000000",
     ground_armed="#ffb000",
-    cursor="#000000",
-    ground_cursor="#ffffff",
+    cursor="#ffffff",
+    ground_cursor="#00334d",
     rule="#ffffff",
 )
 

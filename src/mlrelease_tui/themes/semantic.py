@@ -89,5 +89,6 @@ def theme(
         boost=palette.raised,
         dark=dark,
         ansi=ansi,
-        variables=variables_of(palette, styles),
+        # Textual's own style sheets name these two where a theme is of ANSI colours, and give them no default.
+        variables={"ansi-background": palette.ground, "ansi-foreground": palette.text, **variables_of(palette, styles)},
     )

@@ -87,8 +87,8 @@ class Canvas(Widget):
         content, cursor = drawn
         segments = [Segment(span.text, self._style(span.role, cursor)) for span in content]
         strip = Strip(segments)
-        ground = self._style(Role.CURSOR) if cursor else None
-        return strip.adjust_cell_length(self.size.width, ground)
+        # Blank cells too stand on the theme's ground, whatever the terminal's own is.
+        return strip.adjust_cell_length(self.size.width, self._style(Role.CURSOR if cursor else Role.TEXT))
 
     def get_content_height(self, container: Any, viewport: Any, width: int) -> int:
         return 1
@@ -100,11 +100,14 @@ class Canvas(Widget):
     def _style(self, role: Role, cursor: bool = False) -> Style:
         style = self._styles_of.get(role)
         if style is None:
-            style = self._styles_of[role] = self.get_component_rich_style(f"role--{role.value}", partial=True)
-        if not cursor:
+            meaning = self.get_component_rich_style(f"role--{role.value}", partial=True)
+            style = self._styles_of[role] = Style(bgcolor=self.rich_style.bgcolor) + meaning
+        if not cursor or role is Role.CURSOR:
             return style
-        ground = self._style(Role.CURSOR)
-        return style + ground if role in _PLAIN_ROLES else ground + style
+        pointed = self._style(Role.CURSOR)
+        if role in _PLAIN_ROLES:
+            return style + pointed
+        return style + Style(bgcolor=pointed.bgcolor, reverse=pointed.reverse)
 
 
 _PLAIN_ROLES: Final = frozenset({Role.TEXT, Role.MUTED, Role.STABLE, Role.CANARY})

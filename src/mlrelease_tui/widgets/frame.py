@@ -25,6 +25,8 @@ _UNKNOWN: Final[Cell] = ("\0", _NULL)
 _MERGE_GAP: Final = 4
 """Equal cells between two changed runs that are sent again: moving the cursor costs more than they do."""
 _RESET: Final = "\x1b[0m"
+_INK: Final = "39"
+_GROUND: Final = "49"
 
 
 class Frame:
@@ -34,7 +36,7 @@ class Frame:
         self.columns = columns
         self.rows = rows
         self._cells: list[list[Cell]] = [[_UNKNOWN] * columns for _ in range(rows)]
-        self._prefixes: dict[Style, str] = {}
+        self._parameters: dict[Style, tuple[str, str, str]] = {}
 
     def update(self, update: LayoutUpdate | ChopsUpdate, colors: ColorSystem | None) -> str:
         """The escape sequences that bring the terminal from what it shows to `update`; "" where nothing differs."""
@@ -46,7 +48,7 @@ class Frame:
                 out.append(f"\x1b[{y + 1};{start + 1}H")
                 for text, style in _styled(row[start:end]):
                     if style != last:
-                        out.append(self._prefix(style, colors))
+                        out.append(self._turn(last, style, colors))
                         last = style
                     out.append(text)
         if out:
@@ -105,17 +107,32 @@ class Frame:
                     x += 1
         return changed
 
-    def _prefix(self, style: Style, colors: ColorSystem | None) -> str:
-        """The sequence that takes this style whatever was before."""
-        prefix = self._prefixes.get(style)
-        if prefix is None:
-            if len(self._prefixes) > 2000:
-                self._prefixes.clear()
-            codes = style.without_color if colors is None else style
-            rendered = codes.render("\0", color_system=colors).partition("\0")[0]
-            prefix = f"\x1b[0;{rendered[2:]}" if rendered.startswith("\x1b[") else _RESET
-            self._prefixes[style] = prefix
-        return prefix
+    def _turn(self, last: Style | None, style: Style, colors: ColorSystem | None) -> str:
+        """The sequence that turns one style into another: only the colours where only they differ."""
+        attributes, ink, ground = self._codes(style, colors)
+        if last is not None:
+            before = self._codes(last, colors)
+            if before[0] == attributes:
+                changed = [new for new, old in ((ink, before[1]), (ground, before[2])) if new != old]
+                return f"\x1b[{';'.join(changed)}m" if changed else ""
+        wanted = ["0", attributes, "" if ink == _INK else ink, "" if ground == _GROUND else ground]
+        return f"\x1b[{';'.join(code for code in wanted if code)}m"
+
+    def _codes(self, style: Style, colors: ColorSystem | None) -> tuple[str, str, str]:
+        """SGR parameters of a style: attributes, foreground, background."""
+        found = self._parameters.get(style)
+        if found is None:
+            if len(self._parameters) > 2000:
+                self._parameters.clear()
+            plain = style.without_color.render("\0", color_system=ColorSystem.STANDARD).partition("\0")[0]
+            attributes = plain[2:-1] if plain.startswith("\x1b[") else ""
+            ink, ground = _INK, _GROUND
+            if colors is not None and style.color is not None and not style.color.is_default:
+                ink = ";".join(style.color.downgrade(colors).get_ansi_codes())
+            if colors is not None and style.bgcolor is not None and not style.bgcolor.is_default:
+                ground = ";".join(style.bgcolor.downgrade(colors).get_ansi_codes(foreground=False))
+            found = self._parameters[style] = (attributes, ink, ground)
+        return found
 
 
 def _cells(text: str, style: Style) -> Iterator[Sequence[Cell]]:

@@ -1,0 +1,172 @@
+"""Lines, differences and frames: what is drawn where, to the cell."""
+
+from __future__ import annotations
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.color import ColorSystem
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import LayoutUpdate
+from textual.geometry import Region
+from textual.strip import Strip
+
+from mlrelease_tui.presentation.lines import Line, Span, clip, cut, fit, plain, spread, width, width_of, wrap
+from mlrelease_tui.screens.pulse import FASTEST_S, SLOWEST_S, Pulse
+from mlrelease_tui.widgets.canvas import changed_cells
+from mlrelease_tui.widgets.clipboard import MAX_ENCODED, sequence
+from mlrelease_tui.widgets.frame import Frame
+from mlrelease_tui.widgets.line_filter import SafeOutput
+
+TEXT = st.text(alphabet=st.sampled_from("ab 日本e\u0301-…"), max_size=40)
+
+
+@given(TEXT, st.integers(0, 30), st.booleans())
+def test_fit_is_exact(text: str, cells: int, right: bool) -> None:
+    assert width(fit(text, cells, right=right)) == cells
+
+
+@given(TEXT, st.integers(0, 30))
+def test_cut_never_grows(text: str, cells: int) -> None:
+    assert width(cut(text, cells)) <= cells
+
+
+@given(st.lists(TEXT, max_size=4), st.integers(0, 30))
+def test_clip_and_spread_keep_to_their_cells(texts: list[str], cells: int) -> None:
+    content: Line = tuple(Span(text) for text in texts)
+    assert width_of(clip(content, cells)) <= cells
+    assert width_of(spread(content, content, cells)) <= cells
+
+
+@given(TEXT, st.integers(2, 20))
+def test_wrap_keeps_every_letter(text: str, cells: int) -> None:
+    rows = wrap(text, cells)
+    assert all(width(row) <= cells for row in rows)
+    assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+
+
+@given(st.lists(st.tuples(st.text("abc", min_size=3, max_size=3), st.text("abc", min_size=3, max_size=3)), max_size=8))
+def test_every_changed_cell_is_redrawn(pairs: list[tuple[str, str]]) -> None:
+    before: Line = tuple(Span(old) for old, _ in pairs)
+    after: Line = tuple(Span(new) for _, new in pairs)
+    drawn = list(plain(before))
+    for x, cells in changed_cells(before, after, len(drawn)):
+        drawn[x : x + cells] = plain(after)[x : x + cells]
+    assert "".join(drawn) == plain(after)
+
+
+def test_equal_lines_cost_nothing() -> None:
+    same: Line = (Span("a"), Span("b"))
+    assert list(changed_cells(same, same, 2)) == []
+
+
+def _layout(rows: list[list[Segment]], columns: int) -> LayoutUpdate:
+    return LayoutUpdate([[Strip(row)] for row in rows], Region(0, 0, columns, len(rows)))
+
+
+STYLES = st.sampled_from(
+    [Style(), Style(bold=True), Style(color="red"), Style(bgcolor="blue"), Style(reverse=True, color="#ff8800")]
+)
+ROWS = st.lists(
+    st.lists(st.tuples(st.text(st.sampled_from("ab 日"), max_size=6), STYLES), max_size=4), min_size=3, max_size=3
+)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=4))
+def test_frames_by_difference_end_on_the_same_screen(frames: list[list[list[tuple[str, Style]]]]) -> None:
+    """A terminal that gets only differences shows what one shows that gets the last frame whole."""
+    columns = 24
+    seen = pyte.Screen(columns, 3)
+    stream = pyte.Stream(seen)
+    frame = Frame(columns, 3)
+    update = None
+    for rows in frames:
+        padded = [
+            list(Strip([Segment(text, style) for text, style in row]).adjust_cell_length(columns, Style()))
+            for row in rows
+        ]
+        update = _layout(padded, columns)
+        stream.feed(frame.update(update, ColorSystem.TRUECOLOR))
+    assert update is not None
+    whole = pyte.Screen(columns, 3)
+    pyte.Stream(whole).feed(Frame(columns, 3).update(update, ColorSystem.TRUECOLOR))
+    assert seen.display == whole.display
+    assert [[seen.buffer[y][x] for x in range(columns)] for y in range(3)] == [
+        [whole.buffer[y][x] for x in range(columns)] for y in range(3)
+    ]
+    assert frame.update(update, ColorSystem.TRUECOLOR) == ""
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b]52;c;x\x07", "\x9b31m", "a\u202eb", "z\u200bw", "\r\n\t\x00", "\ufeff", "\U000e0041"]
+)
+def test_the_last_filter_lets_nothing_act(hostile: str) -> None:
+    cleaned = SafeOutput().clean(hostile)
+    assert all(char.isprintable() for char in cleaned)
+
+
+def test_ascii_output_keeps_widths() -> None:
+    assert SafeOutput(ascii=True).clean("日本 é…") == "???? ?~"
+
+
+def test_clipboard_wraps_for_multiplexers_and_has_a_limit() -> None:
+    assert sequence("hi", {}) == "\x1b]52;c;aGk=\x07"
+    assert sequence("hi", {"TMUX": "1"}) == "\x1bPtmux;\x1b\x1b]52;c;aGk=\x07\x1b\\"
+    assert sequence("hi", {"TERM": "screen"}) == "\x1bP\x1b]52;c;aGk=\x07\x1b\\"
+    assert sequence("x" * MAX_ENCODED, {}) is None
+
+
+class _Terminal:
+    """A pulse's surroundings, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waiting: list[tuple[float, object]] = []
+        self.backlog = 0
+        self.drawn: list[float] = []
+        self.pulse = Pulse(lambda: self.drawn.append(self.now), self.later, lambda: self.backlog, lambda: self.now)
+
+    def later(self, delay: float, callback: object) -> None:
+        self.waiting.append((self.now + delay, callback))
+
+    def run(self, until: float) -> None:
+        while self.waiting:
+            self.waiting.sort(key=lambda item: item[0])
+            if self.waiting[0][0] > until:
+                break
+            at, callback = self.waiting.pop(0)
+            self.now = max(self.now, at)
+            assert callable(callback)
+            callback()
+        self.now = until
+
+
+def test_many_changes_are_one_draw_and_at_most_five_a_second() -> None:
+    terminal = _Terminal()
+    for step in range(100):
+        terminal.pulse.changed()
+        terminal.run(step / 100)
+    assert 1 <= len(terminal.drawn) <= 6
+    terminal.run(2.0)
+    assert terminal.drawn[-1] >= 0.9, "the last change is drawn"
+    terminal.drawn.clear()
+    terminal.run(60.0)
+    assert terminal.drawn == [], "nothing changed, nothing is drawn"
+
+
+def test_a_slow_terminal_gets_fewer_frames_and_a_quick_one_more_again() -> None:
+    terminal = _Terminal()
+    terminal.backlog = 3
+    terminal.pulse.changed()
+    terminal.run(30.0)
+    assert terminal.drawn == []
+    assert terminal.pulse.interval == SLOWEST_S
+    assert terminal.pulse.slow
+    terminal.backlog = 0
+    for second in range(31, 91):
+        terminal.pulse.changed()
+        terminal.run(float(second))
+    assert terminal.drawn
+    assert terminal.pulse.interval == FASTEST_S
