@@ -89,7 +89,10 @@ def root_command() -> click.Group:
 
 def commands(command: click.Command, path: tuple[str, ...] = ("mlrelease",)) -> Iterator[tuple[str, click.Command]]:
     """Every command with its whole path, groups left out where they only hold commands."""
-    if isinstance(command, click.Group):
+    if isinstance(command, click.Group) and path[1:] == ("plan",):
+        # `plan VERB`: one row for all, since its verbs are the commands themselves.
+        assert set(command.list_commands(click.Context(command))) <= {str(verb) for verb in Verb}
+    elif isinstance(command, click.Group):
         context = click.Context(command, info_name=path[-1])
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
@@ -121,7 +124,7 @@ def test_the_readme_names_every_command() -> None:
 def test_every_command_says_how_it_is_used() -> None:
     for path, command in commands(root_command()):
         assert (command.help or "").strip(), path
-        assert command.callback is not None, path
+        assert command.callback is not None or isinstance(command, click.Group), path
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

