@@ -14,7 +14,7 @@ from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, wrapped
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, width_of, wrapped
 from mlrelease_tui.presentation.matching import matches as matches_words
 from mlrelease_tui.presentation.table import Column
 from mlrelease_tui.presentation.times import age, moment
@@ -25,7 +25,7 @@ COLUMNS: Final = (
     Column("verb", "VERB", 9),
     Column("target", "TARGET", 18, flexible=True),
     Column("result", "RESULT", 14),
-    Column("why", "WHY", 24, from_width=90),
+    Column("why", "WHY", 20, from_width=90),
 )
 WIDE: Final = tuple(column for column in COLUMNS if column.key in {"at", "target", "result"})
 SORTS: Final = {"at": "newest first", "target": "target", "by": "who", "result": "worst result first"}
@@ -291,7 +291,8 @@ def text(deed: Deed, check: AuditCheck | None, now: datetime, glyphs: Glyphs, ce
         rows += [EMPTY, line(Span(" BEFORE AND AFTER", Role.HEADING))]
         for index, step in enumerate(steps, start=1):
             rows += _change(index, step, glyphs, cells)
-    rows += [EMPTY, line(Span(" RECORDS", Role.HEADING))]
+    chains = sorted({entry.chain for entry in deed.entries})
+    rows += [EMPTY, clip(line(Span(" RECORDS", Role.HEADING), Span(f"  chain {', '.join(chains)}", Role.MUTED)), cells)]
     if deed.entries[0].kind not in {"intent", "denied"} and deed.entries[0].kind in _CHAINED | _ENDINGS:
         rows += wrapped("the intent itself is older than what was read", cells, Role.MUTED, indent=" ")
     for entry in deed.entries:
@@ -351,17 +352,15 @@ def _entry(entry: AuditEntry, now: datetime, glyphs: Glyphs, cells: int) -> list
     told = _told(entry, found, action)
     head = line(
         Span(f" {fit(stamp(entry.at, now), 11)} ", Role.MUTED),
-        Span(f"{fit(entry.kind, 10)}", Role.TITLE),
-        Span(f"#{entry.seq} ", Role.MUTED),
+        Span(f"{fit(entry.kind, 10)} ", Role.TITLE),
+        Span(f"#{entry.seq} {entry.line_hash[:8]}  ", Role.MUTED),
     )
     indent = " " * 13
-    rows = [clip(head, cells)] if not told else []
-    if told:
-        pieces = wrapped(told, max(cells - 30, 20), limit=8)
-        rows = [clip((*head, *pieces[0]), cells)] + [line(indent, *piece) for piece in pieces[1:]]
+    pieces = wrapped(told, max(cells - width_of(head), 20), limit=8) if told else [EMPTY]
+    rows = [clip((*head, *pieces[0]), cells)]
+    rows += [line(Span(" " * width_of(head)), *piece) for piece in pieces[1:]]
     for seen in _listed(found.get("observed")) + _listed(found.get("verified")):
         rows += wrapped(f"read back: {seen}", cells, Role.MUTED, indent=indent, limit=4)
-    rows += wrapped(f"{entry.chain}  sha256 {entry.line_hash[:16]}", cells, Role.MUTED, indent=indent, limit=2)
     return rows
 
 

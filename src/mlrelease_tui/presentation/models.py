@@ -48,6 +48,8 @@ VERSION_WIDE: Final = tuple(
 )
 VERSION_SORTS: Final = {"version": "newest first", "readiness": "not ready first"}
 
+OWN_TAGS: Final = "mlrelease."
+"""What the tags begin with that we write: an alias's last move."""
 LABEL: Final = 11
 """Cells of the labels in a text."""
 
@@ -160,7 +162,7 @@ def matches(row: ModelRow, wanted: str) -> bool:
     """Whether a filter's words are found in names, aliases, tags, description, endpoints or the state's word."""
     model = row.model
     text = [model.ref.id, aliases(model), str(model.description), symbols.WORDS[row.severity]]
-    text += [f"{key}={value}" for key, value in model.tags.items()]
+    text += [f"{key}={value}" for key, value in model.tags.items() if not key.startswith(OWN_TAGS)]
     text += [status.ref.id for status in row.serving]
     return matches_words(" ".join(text), wanted)
 
@@ -232,10 +234,7 @@ def detail(row: ModelRow, now: datetime, glyphs: Glyphs, cells: int) -> list[Lin
     for status in row.serving:
         rows.append(clip(line(" ", symbols.state(status.severity, glyphs), f" {status.ref.id}"), cells))
         rows += [_variant(status, variant, cells) for variant in status.endpoint.variants]
-    if model.tags:
-        rows += [EMPTY, heading("TAGS")]
-        for key, value in sorted(model.tags.items()):
-            rows += labelled(key, str(value), cells, limit=4)
+    rows += _tags(model.tags, cells)
     count = "" if model.version_count is None else f"{model.version_count} versions, "
     latest = f"latest {words.version(model.latest_version)}, " if model.latest_version else ""
     old = staleness(model.observed_at, now)
@@ -374,11 +373,14 @@ def version_detail(
         rows += [EMPTY, missing]
     else:
         rows += _lineage(lineage, cells)
-    if version.tags:
-        rows += [EMPTY, heading("TAGS")]
-        for key, value in sorted(version.tags.items()):
-            rows += labelled(key, str(value), cells, limit=4)
+    rows += _tags(version.tags, cells)
     return rows
+
+
+def _tags(tags: Mapping[str, str], cells: int) -> list[Line]:
+    """People's tags; our own are shown as what they say, beside the alias."""
+    shown = {key: value for key, value in tags.items() if not key.startswith(OWN_TAGS)}
+    return [EMPTY, heading("TAGS"), *_pairs(shown, cells)] if shown else []
 
 
 def _run(version: ModelVersion, lineage: Lineage | None) -> str:
