@@ -12,7 +12,7 @@ from tests.ui.driver import driving
 from mlrelease_tui.domain.intents import PromoteVersion, RollBack
 from mlrelease_tui.domain.plan import OutcomeKind, Refusal
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.store.facts import EndpointObserved
+from mlrelease_tui.store.facts import EndpointObserved, EndpointsObserved
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.plan_panel import Stance
 
@@ -206,3 +206,17 @@ async def test_what_cannot_be_done_is_greyed_with_the_reason() -> None:
         await driver.key(keys.entry("menu.scale").keys[0])
         assert not driver.plan.open
         assert driver.desk.prepared == []
+
+
+async def test_the_menu_acts_on_what_it_was_opened_for() -> None:
+    async with driving(scenes.degraded(), (120, 40)) as driver:
+        await driver.press("endpoint.actions")
+        rest = tuple(
+            item for item in driver.services.store.state.endpoints.values() if item.ref.connection == "prod-eu"
+        )
+        gone = tuple(item for item in rest if item.ref != FRAUD)
+        await driver.emit(EndpointsObserved("prod-eu", gone, driver.clock.now()))
+        assert driver.table.key != FRAUD.id
+        await driver.key(keys.entry("menu.rollback").keys[0])
+        assert driver.desk.prepared == [], "no plan for the row that took its place"
+        assert "gone" in driver.lines[-1]

@@ -18,6 +18,7 @@ from mlrelease_tui.domain.intents import (
     RollBack,
     SwitchVersions,
 )
+from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.lines import Role
@@ -32,6 +33,8 @@ class ActingScreen(ReleaseScreen):
     """A screen on which an endpoint can be selected (`selected`)."""
 
     BINDINGS = keys.bindings("endpoint")
+
+    _menu_of: EndpointRef | None = None
 
     @dataclass
     class Copy(Message):
@@ -65,6 +68,7 @@ class ActingScreen(ReleaseScreen):
             native = status.endpoint.support(entry.verb).native
             pressed = keys.keys_of(entry.id, self.keymap)
             items.append(Item(pressed[0] if pressed else "", entry.text, entry.name, reason, str(native)))
+        self._menu_of = status.ref
         armed = self.state.access.may_write(self.at) is None
         title = f"Actions on {status.ref.id}" + ("" if armed else "  [READ-ONLY: plans open, W arms]")
         self.open_dock(Menu(title, items, id="actions"))
@@ -73,8 +77,11 @@ class ActingScreen(ReleaseScreen):
     async def _action_chosen(self, event: Menu.Chosen) -> None:
         event.stop()
         self.close_dock()
-        status = self._acting_on()
-        if status is not None:
+        # The menu acts on what it was opened for, even if the row under the cursor is another one by now.
+        status = self.status_of(self._menu_of.id) if self._menu_of is not None else None
+        if status is None:
+            self.say("the endpoint is gone", Role.WARN)
+        else:
             await self._ask(
                 status, Verb.PROMOTE if event.choice == "full" else Verb(event.choice), event.choice == "full"
             )

@@ -298,9 +298,9 @@ def completions(line: str, endpoints: Iterable[EndpointRef], themes: Sequence[st
     done, sep, last = tail.rpartition(" ")
     if sep:
         return [(line, USAGE.get(head, ""))] if done else []
-    found = [ref for ref in endpoints if last.lower() in ref.name.lower()]
-    found.sort(key=lambda ref: (not ref.name.lower().startswith(last.lower()), ref))
-    return [(f"{head} {ref.name}", USAGE.get(head, ref.id)) for ref in found]
+    near = [ref for ref in endpoints if last.lower() in ref.name.lower()]
+    near.sort(key=lambda ref: (not ref.name.lower().startswith(last.lower()), ref))
+    return [(f"{head} {ref.name}", USAGE.get(head, ref.id)) for ref in near]
 
 
 def _note(item: keys.Key) -> str:
