@@ -66,6 +66,9 @@ class MlreleaseApp(FrameApp):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = services.appearance.theme or self._fitting_theme(environ)
+        # What `:theme` offers is ours: Textual's own themes have no colours for our roles.
+        for name in self.available_themes.keys() - set(NAMES):
+            self.unregister_theme(name)
         self.keymap_chosen = keys.keymap(services.appearance.key_preset, services.appearance.keys)
         self.set_keymap(self.keymap_chosen)
         self._view = HOME

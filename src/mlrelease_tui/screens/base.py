@@ -26,7 +26,6 @@ from mlrelease_tui.screens.planning import Planning
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
-from mlrelease_tui.themes import NAMES
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.bars import Bar
 from mlrelease_tui.widgets.menu import Menu
@@ -269,7 +268,7 @@ class ReleaseScreen(Screen[None]):
 
     def open_command_line(self, text: str = "", note: str = "") -> None:
         def suggest(typed: str) -> list[Suggestion]:
-            found = commands.completions(typed, self.state.endpoints, NAMES)
+            found = commands.completions(typed, self.state.endpoints, tuple(self.app.available_themes))
             if not found and note:
                 found = [(typed, note)]
             return [Suggestion(*pair) for pair in found]

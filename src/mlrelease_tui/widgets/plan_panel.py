@@ -326,8 +326,7 @@ class PlanPanel(Vertical):
             sheet.styles.width = min(max(len(label), 8), cells // 2)
             sheet.show([line(Span(label, Role.WARN))])
         body = self.query_one("#plan-body", Sheet)
-        if not self.screen.has_class("-wide"):
-            body.styles.height = min(len(lines), BODY_ROWS)
+        body.styles.height = "1fr" if self.screen.has_class("-wide") else min(len(lines), BODY_ROWS)
         self.query_one("#plan-title", Sheet).show([heading])
         body.show(lines)
         self.query_one(Buttons).redraw()
