@@ -156,7 +156,7 @@ async def settled(connector: object, expected: Expectation, within_s: float) -> 
 def stamp(
     intent_id: str = "0190c000-0000-7000-8000-000000000001", *, verb: str = "weight", why: str = "a test"
 ) -> Stamp:
-    return Stamp(intent_id, verb, SafeText("conformance"), SafeText(why), datetime.now(UTC).replace(microsecond=0))
+    return Stamp(intent_id, verb, SafeText("conformance"), SafeText(why), datetime.now(UTC))
 
 
 def moved_fields(endpoint: Endpoint) -> tuple[object, ...]:

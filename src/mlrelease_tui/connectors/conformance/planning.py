@@ -115,7 +115,8 @@ class PlanningConformance:
             writes = planned(connector, ask, verb, endpoint, artifact)
             if not writes:
                 continue
-            assert_well_planned(writes, connector.name, secrets)
+            undoable = verb not in _MAY_LOOK_THE_SAME and endpoint.stable is not None
+            assert_well_planned(writes, connector.name, secrets, undoable=undoable)
             assert_follows(writes, endpoint, f"{way} of {name}", may_look_the_same=verb in _MAY_LOOK_THE_SAME)
             if verb is not Verb.SHADOW:
                 assert_all_traffic(writes, endpoint, f"{way} of {name}")
@@ -172,14 +173,17 @@ def planned(
     return writes
 
 
-def assert_well_planned(writes: Sequence[Write], connection: str, secrets: Sequence[str] = ()) -> None:
+def assert_well_planned(
+    writes: Sequence[Write], connection: str, secrets: Sequence[str] = (), *, undoable: bool = True
+) -> None:
     """Each write names itself whole, and none shows a secret or a character that a terminal acts on."""
     assert writes
     assert any(write.mutates for write in writes)
     for write in writes:
         assert write.connection == connection
-        for word in ("operation", "target", "call", "before", "after", "precondition", "undo"):
+        for word in ("operation", "target", "call", "before", "after", "precondition"):
             assert getattr(write, word), f"a write without {word}"
+        assert write.undo or not (write.mutates and undoable), "a write that does not say how it is undone"
         content = json.loads(write.payload)
         assert json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False) == write.payload or (
             json.dumps(content, sort_keys=True, separators=(",", ":")) == write.payload
