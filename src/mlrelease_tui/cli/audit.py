@@ -132,22 +132,11 @@ def _show(ctx: click.Context, identity: str) -> int:
     if output.as_json:
         output.document({"schema": AUDIT_LIST, "records": [entry_shape(entry, detail=True) for entry in entries]})
         return 0
-    import json
-
-    from mlrelease_tui.cli.shapes import plain
-    from mlrelease_tui.presentation.lines import Role, Span, line
-    from mlrelease_tui.presentation.times import moment
+    from mlrelease_tui.cli import text
 
     for entry in entries:
-        output.line(line(Span(f"{entry.kind} ", Role.TITLE), Span(f"{moment(entry.at)}  {entry.actor}", Role.STRONG)))
-        output.line(line(Span(f"  line {entry.line_hash}", Role.MUTED)))
-        sections = {name: value for name, value in entry.detail.items() if name not in _ENVELOPE}
-        for row in json.dumps(plain(sections), indent=2, ensure_ascii=False, sort_keys=True).splitlines()[1:-1]:
-            output.line(row)
+        output.lines(text.record(entry))
     return 0
-
-
-_ENVELOPE: Final = frozenset({"v", "id", "chain", "seq", "prev", "kind"})
 
 
 def _called(root: Path, identity: str) -> list[AuditRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -43,6 +44,9 @@ async def run_cockpit(program: Program, environ: Mapping[str, str]) -> int:
     opening: list[asyncio.Task[object]] = []
 
     def begin() -> None:
+        # What was loaded until now stays to the end: no collection needs to walk through it, which would stop the keys.
+        gc.freeze()
+        gc.enable()
         program.poller.start()
         opening.append(asyncio.create_task(program.desk.open()))
 

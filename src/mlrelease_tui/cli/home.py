@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) ->
         from mlrelease_tui.cli.status import run_status
 
         return run_status(options, plain=True)
+    # What is loaded for the start is there to stay: looking for garbage in it again and again takes a tenth of the start.
+    # `run_cockpit` turns the collector on again when the first frame is out.
+    gc.disable()
     from mlrelease_tui.cli.cockpit import run_cockpit
 
     program = program_for_app(options, env)

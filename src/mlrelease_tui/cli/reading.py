@@ -34,15 +34,27 @@ async def read_fleet(program: Program, window_s: float) -> None:
 
 
 async def read_window(program: Program, window_s: float) -> None:
-    """Read metrics until the readings span `window_s` seconds. One reading must have been taken before."""
-    if not program.store.state.series:
-        return
-    left = window_s
-    while left > 0.05:
+    """Read metrics until the readings span `window_s` seconds; those that the last command left behind count.
+
+    One reading must have been taken before.
+    """
+    left = window_s - spanned(program.store.state)
+    while left > 0.05 and program.store.state.series:
         pause = left if left < 2 * SCRAPE_S else SCRAPE_S
         await asyncio.sleep(pause)
         left -= pause
         await program.poller.once_metrics()
+
+
+def spanned(state: State) -> float:
+    """Seconds that the readings of every variant span at least; 0 where one of them has a single reading."""
+    spans = [
+        readings[-1].monotonic_s - readings[0].monotonic_s
+        for ref, variants in state.series.items()
+        for name, readings in variants.items()
+        if (endpoint := state.endpoints.get(ref)) and any(item.name == name for item in endpoint.variants)
+    ]
+    return min(spans, default=0.0)
 
 
 def has_metrics(program: Program) -> bool:

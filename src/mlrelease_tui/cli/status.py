@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from mlrelease_tui.cli.output import Output
     from mlrelease_tui.domain.status import EndpointStatus
 
-_WINDOW: Final = "Seconds between the readings that rates are made from; 0 reads once and gives no rates."
+_WINDOW: Final = (
+    "Seconds that the readings span at least, from which rates are made; 0 reads once and waits for nothing."
+)
 
 
 def _window() -> click.Option:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -282,6 +282,53 @@ def entries(found: Sequence[AuditEntry]) -> list[Line]:
         for entry in found
     ]
     return table(("TIME", "WHO", "RECORD", "VERB", "TARGET", "RESULT", "WHY", "WHAT"), rows)
+
+
+def record(entry: AuditEntry) -> Iterator[Line]:
+    """One record for a person: who, what, why, each write and what became of it. `--json` has every field."""
+    yield line(
+        Span(f"{entry.kind:<10} ", Role.TITLE),
+        Span(f"{moment(entry.at)}  {entry.actor}", Role.STRONG),
+        Span(f"  line {entry.line_hash}", Role.MUTED),
+    )
+    action, result = _section(entry, "action"), _section(entry, "result")
+    if entry.kind == "intent":
+        yield line(Span("  what    ", Role.MUTED), f"{entry.verb} {entry.target}: {entry.summary}")
+        yield line(Span("  why     ", Role.MUTED), str(entry.why) or "-")
+        yield line(Span("  plan    ", Role.MUTED), entry.plan_hash)
+        for number, step in enumerate(_objects(action.get("steps")), start=1):
+            yield line(Span(f"  write {number} ", Role.MUTED), f"{step.get('connection')}: {step.get('call')}")
+            yield line(Span("          ", Role.MUTED), f"{step.get('before')} -> {step.get('after')}")
+        for check in _objects(action.get("checks")):
+            yield line(
+                Span("  check   ", Role.MUTED), f"{check.get('name')} {check.get('status')}: {check.get('text')}"
+            )
+        return
+    step_index = action.get("step")
+    if isinstance(step_index, int):
+        yield line(Span(f"  write {step_index + 1} ", Role.MUTED), str(result.get("status", "sent")))
+    elif entry.result:
+        yield line(Span("  result  ", Role.MUTED), entry.result)
+    for name in ("message", "detail"):
+        if result.get(name):
+            yield line(Span("          ", Role.MUTED), str(result[name]))
+    for text in (*_texts(result.get("verified")), *_texts(result.get("observed"))):
+        yield line(Span("  seen    ", Role.MUTED), text)
+    if entry.kind not in {"sent", "step", "outcome"}:
+        yield line(Span("  what    ", Role.MUTED), str(entry.summary))
+
+
+def _section(entry: AuditEntry, name: str) -> Mapping[str, object]:
+    value = entry.detail.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 
 def lineage(version: ModelVersion) -> Iterator[Line]:
