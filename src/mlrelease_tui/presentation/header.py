@@ -93,7 +93,7 @@ def link(item: Link, now: datetime) -> Line:
 def second(links: Sequence[Link], now: datetime, glyphs: Glyphs, cells: int) -> Line:
     """All connections, the troubled ones first; what does not fit is counted."""
     if not links:
-        return line(Span(" no connection is configured", Role.MUTED))
+        return line(Span(" no connection has answered yet", Role.MUTED))
     ordered = sorted(links, key=lambda item: (item.health.state is LinkState.OK and not item.failing, item.health.name))
     shown: list[Line] = []
     used = 1

@@ -82,7 +82,7 @@ def title(plan: Plan, now: datetime, glyphs: Glyphs, cells: int) -> Line:
 
 
 def body(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
-    """First one line a write (before, after), warnings, checks and undo; below them each call with what it assumes."""
+    """First one line a write (before, after), checks, warnings and undo; below them each call with what it assumes."""
     rows: list[Line] = []
     several = len(plan.steps) > 1
     for index, step in enumerate(plan.steps, start=1):
@@ -91,12 +91,12 @@ def body(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
         if step.mutates:
             change = line(Span(step.before, Role.MUTED), f" {glyphs.arrow} ", Span(step.after, Role.STRONG))
         else:
-            change = line(Span(step.after or step.call, Role.MUTED))
+            change = line(Span(step.call, Role.MUTED))
         text = line(Span(number, Role.MUTED), Span(f"{step.connection} ", Role.TITLE), *change, label)
         rows += _broken(text, cells, indent=len(number))
-    rows += [row for warning in plan.warnings for row in wrapped(warning, cells, Role.WARN, indent=" ! ")]
     if plan.checks:
         rows += _checks(plan, glyphs, cells)
+    rows += [row for warning in plan.warnings for row in wrapped(warning, cells, Role.WARN, indent=" ! ")]
     rows += wrapped(plan.undo or "none", cells, Role.TEXT, indent=" undo   ")
     rows.append(line(Span(" CALLS", Role.HEADING)))
     for index, step in enumerate(plan.steps, start=1):
@@ -216,7 +216,7 @@ def progress(action: ActionProgress, glyphs: Glyphs, cells: int) -> list[Line]:
                 cells,
             )
         )
-        if result is not None and result.detail:
+        if result is not None and result.detail and status is not StepStatus.VERIFIED:
             rows += wrapped(str(result.detail), cells, Role.MUTED, indent="     ", limit=3)
         if result is not None:
             rows += [

@@ -29,7 +29,7 @@ from mlrelease_tui.store.state import State
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.bars import Bar
 from mlrelease_tui.widgets.menu import Menu
-from mlrelease_tui.widgets.plan_panel import PlanPanel
+from mlrelease_tui.widgets.plan_panel import PlanPanel, Stance
 from mlrelease_tui.widgets.prompt import Prompt, Suggestion
 
 
@@ -216,6 +216,8 @@ class ReleaseScreen(Screen[None]):
 
     def _valid_keys(self) -> Sequence[str]:
         if self.planning is not None and self.planning.panel is not None:
+            if self.planning.panel.stance is not Stance.READY:
+                return ("plan.cancel",)
             return ("plan.send", "plan.arm", "plan.reason", "plan.shell", "plan.copy", "plan.cancel")
         return self.footer_keys()
 
@@ -305,7 +307,7 @@ class ReleaseScreen(Screen[None]):
         """Ask for a plan and show it in the docked panel."""
         self.close_dock()
         if self.planning is None:
-            self.planning = Planning(self.services, self.glyphs, self.query_one("#work"))
+            self.planning = Planning(self.services, self.glyphs, self.query_one("#work"), self._draw_footer)
         await self.planning.open(intent)
         self.call_after_refresh(self.redraw)
 

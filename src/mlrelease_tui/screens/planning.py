@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from textual.widget import Widget
@@ -27,12 +27,16 @@ _log = logging.getLogger(__name__)
 
 
 class Planning:
-    """At most one panel a screen. `host` is the widget in which it docks."""
+    """At most one panel a screen. `host` is the widget in which it docks; `turned` is called when a plan reached another point
+    of its life, so that the footer names the keys that are valid then."""
 
-    def __init__(self, services: Services, glyphs: Glyphs, host: Widget) -> None:
+    def __init__(
+        self, services: Services, glyphs: Glyphs, host: Widget, turned: Callable[[], None] = lambda: None
+    ) -> None:
         self._services = services
         self._glyphs = glyphs
         self._host = host
+        self._turned = turned
         self._panel: PlanPanel | None = None
         self._intent: Intent | None = None
         self._asked = 0
@@ -72,6 +76,7 @@ class Planning:
             return
         self._asked += 1
         panel.planning(f"{verb_word(intent.verb)} {intent.target.name}", note)
+        self._turned()
         self._start(self._prepare(panel, intent, self._asked))
 
     async def _prepare(self, panel: PlanPanel, intent: Intent, asked: int) -> None:
@@ -89,6 +94,7 @@ class Planning:
             panel.refuse(answer)
         else:
             panel.present(answer, self._services.store.state.access)
+        self._turned()
 
     def send(self, plan: Plan, why: str, typed: str) -> None:
         """Hand a confirmed plan to the desk."""
@@ -96,6 +102,7 @@ class Planning:
         if panel is None:
             return
         panel.sent()
+        self._turned()
         self._start(self._submit(panel, plan, why, typed))
 
     async def _submit(self, panel: PlanPanel, plan: Plan, why: str, typed: str) -> None:
@@ -114,6 +121,7 @@ class Planning:
         if panel is self._panel:
             self._follow(panel, self._services.store.state)
             panel.finish(ending)
+            self._turned()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

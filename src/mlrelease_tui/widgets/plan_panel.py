@@ -35,8 +35,8 @@ DEAF_S: Final = 0.5
 """Keys within this time of a plan's appearing are dropped: they were typed for something else."""
 ALONE_S: Final = 0.15
 """`y` sends when no other key follows within this time."""
-BODY_ROWS: Final = 6
-"""Rows of the plan's text where the panel is docked at the bottom."""
+PANEL_ROWS: Final = 10
+"""Rows of the whole panel where it is docked at the bottom."""
 
 
 class Stance(StrEnum):
@@ -326,7 +326,8 @@ class PlanPanel(Vertical):
             sheet.styles.width = min(max(len(label), 8), cells // 2)
             sheet.show([line(Span(label, Role.WARN))])
         body = self.query_one("#plan-body", Sheet)
-        body.styles.height = "1fr" if self.screen.has_class("-wide") else min(len(lines), BODY_ROWS)
+        room = PANEL_ROWS - 2 - len(wanted)
+        body.styles.height = "1fr" if self.screen.has_class("-wide") else min(len(lines), room)
         self.query_one("#plan-title", Sheet).show([heading])
         body.show(lines)
         self.query_one(Buttons).redraw()
