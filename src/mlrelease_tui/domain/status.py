@@ -36,7 +36,10 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """0 is worst."""
-        return list(Severity).index(self)
+        return _RANKS[self]
+
+
+_RANKS: Final = MappingProxyType({severity: rank for rank, severity in enumerate(Severity)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ METRICS_MAX_AGE: Final = timedelta(seconds=30)
 def windowed(state: State, ref: EndpointRef, now: datetime, window_s: float = WINDOW_S) -> dict[str, VariantMetrics]:
     """Metrics of each variant over the last `window_s` seconds, with observed shares. Readings that are too old give none."""
     metrics: dict[str, VariantMetrics] = {}
-    for variant, samples in state.series.get(ref, {}).items():
+    series = state.series.get(ref)
+    if not series:
+        return metrics
+    for variant, samples in series.items():
         if samples and now - samples[-1].at <= METRICS_MAX_AGE:
             seen = window(samples, window_s)
             if seen is not None:
