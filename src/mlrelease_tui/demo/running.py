@@ -44,7 +44,11 @@ async def _run(demo: DemoEnvironment, when_ready: WhenReady) -> int:
     ended_by: list[int] = []
 
     async def whole() -> int:
-        return await when_ready(await demo.start())
+        try:
+            return await when_ready(await demo.start())
+        finally:
+            # Before the loop ends: it joins the threads that still wait for a part, and they wait until that part is stopped.
+            await asyncio.shield(asyncio.to_thread(demo.stop))
 
     task = asyncio.ensure_future(whole())
 
