@@ -195,6 +195,27 @@ async def test_a_version_in_full_and_back_by_esc() -> None:
         assert driver.view == "models"
 
 
+async def test_the_list_keeps_its_place_while_a_version_is_read() -> None:
+    async with driving(scenes.healthy(), "app.view_models") as driver:
+        await versions(driver)
+        await driver.press(*("list.down",) * 25, *("list.up",) * 5)
+        before = driver.lines
+        await driver.press("list.open")
+        await driver.emit(ModelObserved(replace(scenes.MODELS[0], version_count=12)))
+        await driver.key("escape")
+        assert driver.lines == before
+
+
+async def test_a_text_is_laid_out_for_the_width_it_has() -> None:
+    async with driving(scenes.healthy(), "app.view_models", size=(160, 48)) as driver:
+        await versions(driver)
+        assert "max_depth" in driver.text
+        whole = "amount, merchant, hour, country, amount, merchant, hour, country, amount, merchant"
+        assert whole not in driver.text
+        await driver.press("list.open")
+        await driver.until(lambda: whole in driver.text, "the text in its new width")
+
+
 async def test_two_marked_versions_are_compared_older_at_the_left() -> None:
     async with driving(scenes.healthy(), "app.view_models") as driver:
         await versions(driver)

@@ -14,7 +14,7 @@ from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, width_of, wrapped
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, width, width_of, wrapped
 from mlrelease_tui.presentation.matching import matches as matches_words
 from mlrelease_tui.presentation.table import Column
 from mlrelease_tui.presentation.times import age, moment
@@ -298,7 +298,9 @@ def text(deed: Deed, check: AuditCheck | None, now: datetime, glyphs: Glyphs, ce
     for entry in deed.entries:
         rows += _entry(entry, now, glyphs, cells)
     if deed.open is not None:
-        rows.append(line(Span(f" {fit('-', 11)} outcome   ", Role.MUTED), Span("not written yet", Role.WARN)))
+        rows.append(
+            line(Span(f" {fit('-', 11)} {fit('outcome', 10)} ", Role.MUTED), Span("not written yet", Role.WARN))
+        )
     if check is not None and check.problem_count:
         rows += [EMPTY, line(Span(" THE LOG", Role.HEADING))]
         for problem in check.problems:
@@ -356,9 +358,10 @@ def _entry(entry: AuditEntry, now: datetime, glyphs: Glyphs, cells: int) -> list
         Span(f"#{entry.seq} {entry.line_hash[:8]}  ", Role.MUTED),
     )
     indent = " " * 13
-    pieces = wrapped(told, max(cells - width_of(head), 20), limit=8) if told else [EMPTY]
-    rows = [clip((*head, *pieces[0]), cells)]
-    rows += [line(Span(" " * width_of(head)), *piece) for piece in pieces[1:]]
+    if width_of(head) + width(told) <= cells:
+        rows = [(*head, Span(told))]
+    else:
+        rows = [clip(head, cells), *wrapped(told, cells, indent=indent, limit=8)]
     for seen in _listed(found.get("observed")) + _listed(found.get("verified")):
         rows += wrapped(f"read back: {seen}", cells, Role.MUTED, indent=indent, limit=4)
     return rows

@@ -420,9 +420,9 @@ def _pairs(values: Mapping[str, str], cells: int) -> list[Line]:
     widest = min(max(len(key) for key in values), max(cells // 2 - 2, 8))
     rows: list[Line] = []
     for key, value in sorted(values.items()):
-        parts = wrapped(value, max(cells - widest - 3, 8), limit=4)
+        parts = wrapped(name_of(value), max(cells - widest - 3, 8), limit=4)
         rows += [
-            line(Span(f" {fit(key if not index else '', widest)}  ", Role.MUTED), *part)
+            line(Span(f" {fit(name_of(key) if not index else '', widest)}  ", Role.MUTED), *part)
             for index, part in enumerate(parts)
         ]
     return rows

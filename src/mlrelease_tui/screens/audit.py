@@ -96,7 +96,7 @@ class AuditScreen(ReadingScreen):
                 Span("  every plan that is sent leaves its intent here before it leaves, and its outcome", Role.MUTED)
             ),
         )
-        self.table.show(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, empty)
+        self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, empty)
         self._show_chosen()
 
     def _wanted(self, deed: view.Deed) -> bool:

@@ -65,7 +65,7 @@ class ConnectionsScreen(ReadingScreen):
             line(Span("  no connection is configured, or none was asked yet", Role.STRONG)),
             line(Span("  `mlrelease init` writes a configuration; `mlrelease doctor` says what it found", Role.MUTED)),
         )
-        self.table.show(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, empty)
+        self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, empty)
         self._show_chosen()
 
     def _wanted(self, link: Link) -> bool:

@@ -86,7 +86,7 @@ class ModelsScreen(ReadingScreen):
         def row_of(key: str) -> Line:
             return row(columns, view.cells(self._shown[key], now, self.glyphs), self.glyphs.ellipsis)
 
-        self.table.show(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(state))
+        self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(state))
         self._show_chosen()
 
     def _wanted(self, item: view.ModelRow) -> bool:

@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.message import Message
 
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line
 from mlrelease_tui.screens.acting import ActingScreen
 from mlrelease_tui.screens.rows import RowsScreen
 from mlrelease_tui.widgets import keys
-from mlrelease_tui.widgets.diff_table import DiffTable
+from mlrelease_tui.widgets.diff_table import DiffTable, RowOf
 from mlrelease_tui.widgets.sheet import Sheet
 
 
+@dataclass
+class Resized(Message):
+    """What was laid out for another width must be laid out anew."""
+
+
+class ListedRows(DiffTable):
+    def on_resize(self) -> None:
+        self.post_message(Resized())
+
+
+class ReadText(Sheet):
+    def on_resize(self) -> None:
+        self.post_message(Resized())
+
+
 class ReadingScreen(RowsScreen):
-    """A subclass fills `#rows`, `#note` (two lines) and `#detail`; it calls `read` to give the text the whole body."""
+    """A subclass fills `#rows` (by `show_rows`), `#note` (two lines) and `#detail`; `read` gives the text the whole body."""
 
     BINDINGS = keys.bindings("item")
 
     def body(self) -> ComposeResult:
         with Horizontal():
             with Vertical(id="lists"):
-                yield DiffTable(id="rows", cursor=self.glyphs.cursor, mark=self.glyphs.mark)
+                yield ListedRows(id="rows", cursor=self.glyphs.cursor, mark=self.glyphs.mark)
                 yield Sheet(id="note")
-            yield Sheet(id="detail", focusable=True)
+            yield ReadText(id="detail", focusable=True)
 
     def on_mount(self) -> None:
         self.table.focus()
+
+    @on(Resized)
+    def _resized(self, event: Resized) -> None:
+        event.stop()
+        self.redraw()
 
     @property
     def text(self) -> Sheet:
@@ -47,13 +70,13 @@ class ReadingScreen(RowsScreen):
         self.add_class("-reading")
         self.text.rewind()
         self.text.focus()
-        self.call_after_refresh(self.redraw)
+        self.redraw()
 
     def leave_text(self) -> None:
         self.remove_class("-reading")
         self.text.rewind()
         self.table.focus()
-        self.call_after_refresh(self.redraw)
+        self.redraw()
 
     async def close_one(self) -> bool:
         planning = self.planning is not None and self.planning.panel is not None
@@ -75,6 +98,12 @@ class ReadingScreen(RowsScreen):
 
     def focus_body(self) -> None:
         (self.text if self.reading else self.table).focus()
+
+    def show_rows(self, heading: Line, keys: Sequence[str], row_of: RowOf, empty: Sequence[Line]) -> None:
+        """Give the list its rows. While it is hidden it keeps the old ones, and with them its place."""
+        seen = self.query_one("#lists").display and self.table.size.height > 0
+        if seen or not self.table.keys:
+            self.table.show(heading, keys, row_of, empty)
 
     def list_cells(self) -> int:
         """Cells that a row of the list has for its columns."""

@@ -151,7 +151,7 @@ class VersionsScreen(ReadingScreen):
             cells = view.version_cells(self._row(version), now, self.glyphs, stale=stale)
             return row(columns, cells, self.glyphs.ellipsis)
 
-        self.table.show(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(model, known))
+        self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(model, known))
         if known is not None:
             self._want_more(known)
         self._show_chosen()
