@@ -9,14 +9,13 @@ import click
 from mlrelease_tui.cli.options import command
 
 SHELLS: Final = ("bash", "zsh", "fish")
-VARIABLE: Final = "_MLRELEASE_COMPLETE"
 
 
 def script(shell: str) -> str:
     """The completion script of `shell`; it calls this program at every Tab, which then reads no more than two files."""
     from click.shell_completion import get_completion_class
 
-    from mlrelease_tui.cli.entry import root
+    from mlrelease_tui.cli.entry import VARIABLE, root
 
     kind = get_completion_class(shell)
     if kind is None:

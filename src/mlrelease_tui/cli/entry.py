@@ -15,6 +15,8 @@ from mlrelease_tui.cli.options import Entry, LazyGroup, options_of
 _LOOK, _MOVE, _KEEP, _SETUP = "Look", "Move", "Audit", "Set up"
 _HERE: Final = "mlrelease_tui.cli"
 
+VARIABLE: Final = "_MLRELEASE_COMPLETE"
+"""Set by the completion scripts: what a shell asks for at a Tab."""
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: 128 + SIGINT."""
 CLOSED_PIPE: Final = 141
@@ -90,7 +92,7 @@ def _print_version(ctx: click.Context) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Nothing escapes as a traceback: locals of a frame may hold a secret."""
     try:
-        result = root.main(args=list(arguments), prog_name="mlrelease", standalone_mode=False)
+        result = _complete() if VARIABLE in os.environ else _invoke(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         return _pipe_closed()
@@ -101,6 +103,18 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _failed(error, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _invoke(arguments: Sequence[str]) -> object:
+    # Not `root.main()`: that ends the process by itself, and differently, where a pipe is closed or Ctrl-C comes.
+    with root.make_context("mlrelease", list(arguments)) as ctx:
+        return root.invoke(ctx)
+
+
+def _complete() -> int:
+    from click.shell_completion import shell_complete
+
+    return shell_complete(root, {}, "mlrelease", VARIABLE, os.environ[VARIABLE])
 
 
 def _pipe_closed() -> int:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-_WEIGHT: Final = re.compile(r"(\d{1,3})(?:\.(\d{1,2}))?\s*%?")
+_WEIGHT: Final = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?\s*%?")
 
 
 @dataclass(slots=True)

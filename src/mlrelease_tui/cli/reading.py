@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlrelease_tui.connectors.api import MetricSource
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.errors import ReleaseError
@@ -24,6 +25,7 @@ SCRAPE_S: Final = 2.0
 
 PROBLEMS: Final = frozenset({Severity.CRIT, Severity.WARN})
 """What counts as a problem for the exit code. A rollout that waits or is held is where a person wanted it."""
+_MEASURED: Final = frozenset({Coverage.OK, Coverage.NO_TRAFFIC, Coverage.WARMING, Coverage.RESET})
 _ANSWERS: Final = frozenset({LinkState.OK, LinkState.SLOW})
 
 
@@ -77,7 +79,8 @@ def _failing(state: State, name: str) -> bool:
 
 
 def needed_by(program: Program, status: EndpointStatus) -> frozenset[str]:
-    """The connections without which this row would be a guess: its target, its registry, and the metrics."""
+    """The connections without which this row would be a guess: its target, its registry, and, where nothing was measured,
+    whoever may have the numbers."""
     names = {status.ref.connection}
     model = status.endpoint.model or (status.model.ref if status.model else None)
     binding = program.store.state.bindings.get(status.ref)
@@ -85,7 +88,9 @@ def needed_by(program: Program, status: EndpointStatus) -> frozenset[str]:
         model = binding.model
     if model is not None:
         names.add(model.connection)
-    return frozenset(names | {name for name, source in program.connectors.items() if isinstance(source, MetricSource)})
+    if not any(seen.coverage in _MEASURED for seen in status.metrics.values()):
+        names |= {name for name, source in program.connectors.items() if isinstance(source, MetricSource)}
+    return frozenset(names)
 
 
 def exit_code(statuses: Iterable[EndpointStatus], missing: Iterable[ConnectionHealth]) -> int:
