@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -116,7 +116,7 @@ def build(
         rules=Rules(config.floor, config.is_production),
         lifetime=timedelta(seconds=config.policy.plan_expires_s),
     )
-    poller = Poller(store, connectors, intervals=Intervals(refresh_s=config.ui.refresh_s), judging=jury.hear)
+    poller = Poller(store, connectors, intervals=_intervals(config), judging=jury.hear)
     return Program(config, store, connectors, poller, desk, journal, audit, wallet, journal.operator, identity.host)
 
 
@@ -124,21 +124,34 @@ def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Stor
     """One connector for each configured connection. One that can't be built is a broken row, not the end."""
     found: dict[str, Connector] = {}
     for connection in config.connections.values():
+        known = store.state.connections.get(connection.name)
+        health = replace(
+            known or ConnectionHealth(connection.name, connection.kind, LinkState.UNKNOWN),
+            environment=connection.environment,
+            credential_source=wallet.describe(connection.name).badge,
+        )
         try:
             found[connection.name] = plugins.load(connection.kind)(_settings(connection, wallet, env))
         except ConfigError as error:
-            health = ConnectionHealth(
-                connection.name,
-                connection.kind,
-                LinkState.BROKEN,
-                environment=connection.environment,
+            health = replace(
+                health,
+                state=LinkState.BROKEN,
                 error_code=error.code,
                 error=SafeText(error.message),
                 hint=SafeText(error.hint),
                 observed_at=_utc_now(),
             )
-            store.emit(ConnectionObserved(health))
+        store.emit(ConnectionObserved(health))
     return MappingProxyType(found)
+
+
+def _intervals(config: Config) -> Intervals:
+    own = {
+        item.name: float(every)
+        for item in config.connections.values()
+        if isinstance(every := item.options.get("interval_s"), int | float)
+    }
+    return Intervals(refresh_s=config.ui.refresh_s, own_s=MappingProxyType(own))
 
 
 def _settings(connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, str]) -> Settings:

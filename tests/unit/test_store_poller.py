@@ -331,3 +331,10 @@ async def test_stopping_leaves_nothing_behind() -> None:
         await watched.until(lambda: watched.reads("world") >= 1)
         watched.poller.want_versions(FRAUD_MODEL)
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_a_connection_with_a_time_of_its_own_is_read_at_that_pace() -> None:
+    slow, quick = Source("slow"), Source("quick")
+    async with polling(slow, quick, intervals=replace(FAST, own_s={"slow": 30.0})) as watched:
+        await watched.until(lambda: quick.reads >= 20)
+        assert slow.reads == 1

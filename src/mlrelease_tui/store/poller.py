@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from mlrelease_tui.connectors.api import (
@@ -58,11 +59,15 @@ PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Seconds between reads: endpoints and metrics · models, for each page that a registry has · health."""
+    """Seconds between reads: endpoints and metrics · models, for each page that a registry has · health.
+
+    `own_s` are the connections that have a time of their own, for all but health.
+    """
 
     refresh_s: float = 2.0
     models_s: float = MODELS_S
     probe_s: float = PROBE_S
+    own_s: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Poller:
@@ -99,14 +104,14 @@ class Poller:
             self._loop(name, "probe", lambda: self._intervals.probe_s, partial(self._probe, connector))
             if isinstance(connector, EndpointSource):
                 watched = isinstance(connector, EndpointWatch)
-                every = partial(self._endpoint_pause, name) if watched else lambda: self._intervals.refresh_s
+                every = partial(self._endpoint_pause if watched else self._refresh_pause, name)
                 woken = self._loop(name, "endpoints", every, partial(self._endpoints, connector))
                 if isinstance(connector, EndpointWatch):
                     self._spawn(self._watch(name, connector, woken))
             if isinstance(connector, VersionSource):
                 self._loop(name, "models", partial(self._models_pause, name), partial(self._models, connector))
             if isinstance(connector, MetricSource):
-                self._loop(name, "metrics", lambda: self._intervals.refresh_s, partial(self._samples, connector))
+                self._loop(name, "metrics", partial(self._refresh_pause, name), partial(self._samples, connector))
 
     async def stop(self) -> None:
         """End all reads and wait for them."""
@@ -227,12 +232,15 @@ class Poller:
 
     def _endpoint_pause(self, name: str) -> float:
         """Seldom while a watch tells of changes, as often as without one while it fails."""
-        return self._intervals.refresh_s if name in self._unwatched else WATCHED_S
+        return self._refresh_pause(name) if name in self._unwatched else WATCHED_S
+
+    def _refresh_pause(self, name: str) -> float:
+        return self._intervals.own_s.get(name, self._intervals.refresh_s)
 
     def _models_pause(self, name: str) -> float:
         """Longer for a registry of many pages, so that it is not read without an end."""
         known = sum(1 for ref in self._store.state.models if ref.connection == name)
-        return self._intervals.models_s * max(1, -(-known // PAGE))
+        return self._intervals.own_s.get(name, self._intervals.models_s) * max(1, -(-known // PAGE))
 
     async def _watch(self, name: str, source: EndpointWatch, woken: asyncio.Event) -> None:
         """Wake the reader at every hint; a watch that ends or fails is begun anew. While it fails the reader reads as often as
