@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from benchmarks.registry import registry_server
 from benchmarks.report import Row
 from benchmarks.starts import FIRST_ROW
 from benchmarks.world import ROOT, World
-from tests.connectors.mlflow_server import Tracking
 from tests.ui.pty_harness import Terminal
 
 VERSIONS: Final = 10_000
@@ -43,14 +42,7 @@ def _connected(folder: Path, bare: float) -> Row:
     what, limit = f"resident, MLflow (HTTP), {VERSIONS:,} versions read", f"≤ +{ALLOWED_MB} MB"
     if find_spec("mlflow") is None:
         return Row(7, what, bare, None, "MB", limit, None, "not measured: needs a real MLflow server (`.[mlflow]`)")
-    from mlrelease_tui.demo.registry_server import RegistryServer
-
-    home = folder / "mlflow"
-    home.mkdir()
-    server = RegistryServer(home, environ=os.environ)
-    server.start()
-    try:
-        tracking = Tracking(server.url, server.folder / "mlflow.db")
+    with registry_server(folder / "mlflow") as tracking:
         name = tracking.model("crowded")
         tracking.many_versions(name, VERSIONS)
         world = World(folder / "memory", 200, registry=tracking.url).make().learn()
@@ -61,8 +53,6 @@ def _connected(folder: Path, bare: float) -> Row:
             terminal.pump(3)
             ours = _resident_mb(terminal.pid)
         read = int(paged.read_text("utf-8"))
-    finally:
-        server.stop()
     if read != VERSIONS:
         raise RuntimeError(f"{read} of {VERSIONS} versions came")
     note = f"{ours - bare:+.0f} MB; 200 endpoints; Docker and Kubernetes are not built yet, so they are not in it"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import time
 from pathlib import Path
@@ -88,9 +89,9 @@ def _noted() -> list[FrameApp]:
 
 
 async def _watch(path: Path) -> None:
-    """Write down how late the loop was: milliseconds since the start, milliseconds late, writes waiting for the terminal."""
+    """Write down how late the loop was: monotonic seconds, milliseconds late, writes waiting for the terminal."""
     made = _noted()
-    started = before = time.monotonic()
+    before = time.monotonic()
     with path.open("w", buffering=1) as file:
         while True:
             await asyncio.sleep(TICK_S)
@@ -98,7 +99,7 @@ async def _watch(path: Path) -> None:
             late = now - before - TICK_S
             backlog = made[0].backlog if made else 0
             if late > LATE_S or backlog:
-                file.write(f"{(now - started) * 1000:.1f} {late * 1000:.1f} {backlog}\n")
+                file.write(f"{now:.4f} {late * 1000:.1f} {backlog}\n")
             before = time.monotonic()
 
 
@@ -128,6 +129,7 @@ def main() -> int:
     parser.add_argument("--paged", type=Path, help="where to say that all are read")
     parser.add_argument("--watch", type=Path, help="where to write how late the event loop was")
     chosen = parser.parse_args()
+    gc.disable()  # as the command line does, until the first frame is out
     program = build(load_config(chosen.config, os.environ))
     return asyncio.run(_learn(program) if chosen.learn else _open(program, chosen))
 

@@ -62,7 +62,9 @@ class World:
         (self.folder / f"{name}.json").write_text(json.dumps(script), "utf-8")
 
     def command(self, *more: str) -> Sequence[str]:
-        """What opens the app on this world. With `more` it is opened by the benchmark, which can move and watch it."""
+        """What opens the app on this world. With `more` the benchmark opens it, which can move and watch it."""
+        if not more:
+            return [str(Path(sys.executable).with_name("mlrelease")), "--config", str(self.config)]
         return [sys.executable, "-m", "benchmarks.opening", str(self.config), *more]
 
 
@@ -72,7 +74,10 @@ def _connection(name: str, option: str, environment: str = "") -> list[str]:
 
 
 def endpoint(number: int) -> Mapping[str, Any]:
-    """How the script describes one. Every second one has a canary; none has a person waiting, so that the order is by name and stands still."""
+    """How the script describes one. Every second one has a canary.
+
+    None waits for a person, so that the order stands still.
+    """
     stable = {"version": "41", "role": "stable", "weight_bp": 10_000}
     described: dict[str, Any] = {
         "namespace": "ml",
