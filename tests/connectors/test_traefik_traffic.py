@@ -11,11 +11,20 @@ import pytest
 import pytest_asyncio
 from tests.connectors.backends import Backend, two_backends
 from tests.connectors.load import Connection, Tally, send_many, steady_load
-from tests.connectors.traefik_host import QUICK, TraefikHost, split, traefik_host, until, without_health_checks
+from tests.connectors.traefik_host import (
+    QUICK,
+    TraefikHost,
+    between,
+    readings,
+    split,
+    traefik_host,
+    until,
+    without_health_checks,
+)
 
+from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.errors import Rejected
 from mlrelease_tui.routing.api import HeaderRule, Health, Mirror
-from mlrelease_tui.routing.counting import shares_between
 from mlrelease_tui.routing.traefik_document import STATE_HEADER, service_name
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
@@ -342,18 +351,17 @@ async def test_counters_per_version_match_what_clients_saw_and_leave_mirrored_co
     canary.fail_every = 5
     plan = split("counted", stable, canary, 2_000)
     await host.serve(replace(plan, mirror=Mirror("v2", 50)))
-    assert (await host.router.counts("counted")).by_version == {}
+    assert {item.coverage for item in (await readings(host, "counted")).values()} == {Coverage.NO_SERIES}
     await send_many(host.url("counted"), 10)
     await until(lambda: _is(canary.hits, 7))
-    before = await host.router.counts("counted")
+    before = await readings(host, "counted")
     tally = await send_many(host.url("counted"), 500)
-    after = await host.router.counts("counted")
+    seen = between(before, await readings(host, "counted"))
 
-    shares = shares_between(before, after)
-    assert shares is not None
-    assert shares["v2"].requests == 100 and shares["v2"].share == 0.2 and shares["v2"].sample == 500
-    assert shares["v2"].errors == tally.failed["500"] > 0
-    assert shares["v1"].requests == tally.by_name["stable"] == 400 and shares["v1"].errors == 0
+    assert (seen["v2"].requests, seen["v2"].observed_share) == (100, 0.2)
+    assert seen["v2"].errors == tally.failed["500"] > 0
+    assert seen["v1"].requests == tally.by_name["stable"] == 400
+    assert seen["v1"].errors == 0
     text = await host.api.metrics_text()
     assert f'service="{service_name("counted", "v2", mirrored=True)}"' in text
     assert host.router.metric_labels("counted", "v2") == {"service": "counted--v2@file"}
@@ -366,14 +374,15 @@ async def test_round_robin_starts_anew_at_each_reload_so_only_observed_counts_ar
     stable, canary = pair
     plan = (await host.serve(split("anew", stable, canary, 1_000))).plan
     await send_many(host.url("anew"), 3)
-    before = await host.router.counts("anew")
+    before = await readings(host, "anew")
     for reload in range(5):
         changed = replace(plan, state={"reload": reload})
         plan = (await host.router.apply(changed, plan.generation)).plan
         await send_many(host.url("anew"), 4)
-    shares = shares_between(before, await host.router.counts("anew"))
-    assert shares is not None and shares["v1"].sample == 20
-    assert canary.hits == 0 and "v2" not in shares
+    seen = between(before, await readings(host, "anew"))
+    assert seen["v1"].requests == 20
+    assert canary.hits == 0
+    assert seen["v2"].coverage is Coverage.NO_SERIES
 
     again = await host.router.apply(plan, plan.generation)
     await send_many(host.url("anew"), 6)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.connectors.backends import Backend
 
+from mlrelease_tui.connectors.scrape.exposition import parse
+from mlrelease_tui.connectors.scrape.presets import PRESETS
+from mlrelease_tui.domain.metrics import Coverage, VariantMetrics, VariantSample, window, with_shares
+from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.routing.api import Applied, RoutedVersion, TrafficPlan
 from mlrelease_tui.routing.traefik import TraefikRouter
 from mlrelease_tui.routing.traefik_api import TraefikApi
@@ -78,3 +84,32 @@ async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float =
     async with asyncio.timeout(deadline_s):
         while not await condition():
             await asyncio.sleep(0.02)
+
+
+async def readings(host: TraefikHost, route: str) -> dict[str, VariantSample]:
+    """What the router counts of each version of a route now, read as the scrape connector reads it."""
+    preset = PRESETS["traefik"]
+    scrape = parse(await host.api.metrics_text(), preset.names, "traefik")
+    plan = (await host.router.read(route)).plan
+    assert plan is not None
+    found = {}
+    for version in plan.versions:
+        seen = scrape.read(preset, host.router.metric_labels(route, version.name).items())
+        found[version.name] = VariantSample(
+            EndpointRef("local", "local", route),
+            version.name,
+            datetime.now(UTC),
+            time.monotonic(),
+            seen.requests,
+            seen.errors,
+            seen.latency,
+            coverage=Coverage.NO_SERIES if seen.requests is None else Coverage.OK,
+            epoch=seen.epoch,
+        )
+    return found
+
+
+def between(before: Mapping[str, VariantSample], after: Mapping[str, VariantSample]) -> dict[str, VariantMetrics]:
+    """What two readings say of each version, with observed shares."""
+    seen = {name: window((before[name], after[name]), float("inf")) for name in after}
+    return with_shares({name: item for name, item in seen.items() if item is not None})

@@ -83,7 +83,11 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class VariantSample:
-    """One reading of one variant's cumulative counters. `errors` are answers that a user would call failed (5xx)."""
+    """One reading of one variant's cumulative counters. `errors` are answers that a user would call failed (5xx).
+
+    `epoch` is when the counters began, in seconds since 1970, None where the source does not say: another epoch is a reset,
+    even where the new counters have overtaken the old ones.
+    """
 
     endpoint: EndpointRef
     variant: str
@@ -94,6 +98,7 @@ class VariantSample:
     latency: Histogram | None = None
     in_flight: float | None = None
     coverage: Coverage = Coverage.OK
+    epoch: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,13 @@ class VariantMetrics:
     observed_at: datetime | None = None
 
 
+def was_reset(earlier: VariantSample, later: VariantSample) -> bool:
+    """Whether the counters began anew between two readings: another epoch, or a total that went down."""
+    if earlier.epoch != later.epoch:
+        return True
+    return earlier.requests is not None and later.requests is not None and later.requests < earlier.requests
+
+
 def window(samples: Sequence[VariantSample], window_s: float) -> VariantMetrics | None:
     """What the last `window_s` seconds of readings say of one variant; None without any reading.
 
@@ -134,7 +146,7 @@ def window(samples: Sequence[VariantSample], window_s: float) -> VariantMetrics 
     if elapsed <= 0:
         return VariantMetrics(last.variant, Coverage.WARMING, in_flight=last.in_flight, observed_at=last.at)
     inside = good[good.index(first) :]
-    if any(later.requests < earlier.requests for earlier, later in pairwise(inside)):  # type: ignore[operator]
+    if any(was_reset(earlier, later) for earlier, later in pairwise(inside)):
         return VariantMetrics(last.variant, Coverage.RESET, elapsed, in_flight=last.in_flight, observed_at=last.at)
     requests = last.requests - (first.requests or 0.0)
     if requests <= 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from mlrelease_tui.domain.metrics import Coverage, VariantSample
+from mlrelease_tui.domain.metrics import Coverage, VariantSample, was_reset
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Role
 from mlrelease_tui.domain.verdict import Verdict
@@ -72,19 +72,19 @@ def _latest(before: VariantSample | None, now: VariantSample | None) -> VariantS
 
 def _counts(before: VariantSample | None, now: VariantSample | None, slow_s: float) -> Counts | None:
     """What came in between two readings. After a reset the new counters are all that is known, so they are the delta."""
-    if now is None or not _usable(now) or before is None:
+    if now is None or before is None or not _usable(now):
         return None
-    requests, errors = _delta(before.requests, now.requests), _delta(before.errors, now.errors)
+    anew = was_reset(before, now)
+    requests = _delta(None if anew else before.requests, now.requests)
+    errors = _delta(None if anew else before.errors, now.errors)
     if requests is None:
         return None
     slow = None
-    if now.latency is not None:
-        since = now.latency.since(before.latency) if before.latency is not None else None
-        slow = round((since or now.latency).above(slow_s)) if since is not None or before.latency is not None else None
+    if now.latency is not None and before.latency is not None:
+        since = None if anew else now.latency.since(before.latency)
+        slow = round((since or now.latency).above(slow_s))
     return Counts(requests, errors or 0, slow)
 
 
 def _delta(before: float | None, now: float | None) -> int | None:
-    if before is None or now is None:
-        return None
-    return round(now - before) if now >= before else round(now)
+    return None if now is None else round(now - (before or 0.0))

@@ -27,7 +27,6 @@ from mlrelease_tui.routing.api import (
     Unconfirmed,
     check_plan,
 )
-from mlrelease_tui.routing.counting import RouterCounts
 from mlrelease_tui.routing.probing import Presence, Probe, probe_server
 from mlrelease_tui.routing.traefik_api import TraefikApi
 from mlrelease_tui.routing.traefik_directory import DocumentStore
@@ -40,7 +39,6 @@ from mlrelease_tui.routing.traefik_document import (
     service_name,
     unlike_live,
 )
-from mlrelease_tui.routing.traefik_metrics import read_counts
 
 _CAPABILITIES = Capabilities(
     exact_split=True,
@@ -202,13 +200,6 @@ class TraefikRouter:
                 reason = f"{count} requests in flight" if count is not None else "the server gives no count"
                 return DrainReport(route, version, False, count, waited, reason)
             await asyncio.sleep(min(_DRAIN_POLL_S, max(timeout_s - waited, 0.001)))
-
-    async def counts(self, route: str) -> RouterCounts:
-        """The router's counters per version, as they are now. Raises `BackendError`."""
-        entry = await self._entry(await self._document(), route)
-        names = [version.name for version in entry.plan.versions] if entry else []
-        text = await self._api.metrics_text()
-        return read_counts(text, {name: service_name(route, name) for name in names}, self._now())
 
     async def aclose(self) -> None:
         await self._api.aclose()

@@ -119,6 +119,7 @@ class ScrapeConnector:
             latency=counted.latency,
             in_flight=next((item.in_flight for item in (*shared, *own) if item.in_flight is not None), None),
             coverage=coverage if counted.requests is None else Coverage.OK,
+            epoch=counted.epoch,
         )
 
     def _readings(self, selector: SeriesSelector, scraped: dict[str, Scrape | None]) -> Iterator[Reading]:

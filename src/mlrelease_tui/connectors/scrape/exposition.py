@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from mlrelease_tui.connectors.scrape.presets import Preset
 from mlrelease_tui.domain.metrics import Histogram
@@ -15,19 +16,22 @@ from mlrelease_tui.errors import UnexpectedAnswer
 
 Labels = Mapping[str, str]
 
+START_TIME: Final = "process_start_time_seconds"
+"""What the official Prometheus client libraries call the start of the process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one set of labels counts: cumulative requests and errors (5xx), latency in seconds, requests in flight."""
+    """What one set of labels counts: cumulative requests and errors (5xx), latency in seconds, requests in flight.
+
+    `epoch` is when the process that counts began, in seconds since 1970.
+    """
 
     requests: float | None = None
     errors: float | None = None
     latency: Histogram | None = None
     in_flight: float | None = None
-
-    @property
-    def empty(self) -> bool:
-        return self.requests is None and self.in_flight is None and self.latency is None
+    epoch: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ class Scrape:
         in_flight = None
         for _, value in self._matching(preset.in_flight, labels):
             in_flight = (in_flight or 0.0) + value
-        return Reading(requests, errors, self._histogram(preset, labels), in_flight)
+        began = self.samples.get(START_TIME, ())
+        epoch = began[0][1] if len(began) == 1 else None
+        return Reading(requests, errors, self._histogram(preset, labels), in_flight, epoch)
 
     def _histogram(self, preset: Preset, labels: tuple[tuple[str, str], ...]) -> Histogram | None:
         if not preset.duration:
@@ -79,7 +85,11 @@ def parse(text: str, names: frozenset[str], target: str) -> Scrape:
         for family in text_string_to_metric_families(text):
             families += 1
             for sample in family.samples:
-                if sample.name in names and math.isfinite(sample.value) and sample.value >= 0:
+                if (
+                    (sample.name in names or sample.name == START_TIME)
+                    and math.isfinite(sample.value)
+                    and sample.value >= 0
+                ):
                     kept.setdefault(sample.name, []).append((sample.labels, sample.value))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UnexpectedAnswer(

@@ -11,7 +11,7 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Preset:
     """`requests` is a counter with the answer's status in `code_label`; `duration` the base name of a histogram in
-    units of `unit_s` seconds; `in_flight` a gauge. "" where the server has none. `started` is the gauge that tells a restart.
+    units of `unit_s` seconds; `in_flight` a gauge. "" where the server has none.
     """
 
     requests: str = ""
@@ -25,7 +25,7 @@ class Preset:
         """Every sample name that this preset reads."""
         found = {self.requests, self.in_flight}
         if self.duration:
-            found |= {f"{self.duration}_bucket", f"{self.duration}_count"}
+            found.add(f"{self.duration}_bucket")
         return frozenset(found - {""})
 
 
