@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.release_parts import DEAD, FRAUD, FRAUD_MODEL, Bench, bench, connector_of, world
 
+from mlrelease_tui.actions.executor import LOST_ANSWER_S, Pace
 from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.fake.backend import FakeBackend
 from mlrelease_tui.connectors.fake.connector import FakeConnector
@@ -18,6 +19,8 @@ from mlrelease_tui.domain.intents import Intent, MoveAlias, RestartEndpoint, Rol
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Stamp, Verb
 from mlrelease_tui.domain.text import SafeText
+
+LATER = "ffffffff-0000-7000-8000-000000000000"
 
 KINDS = ("intent", "sent", "step", "sent", "step", "sent", "step", "outcome")
 """The records of a rollback of three writes, in order: two on the endpoint, one on the alias."""
@@ -140,13 +143,13 @@ async def test_a_torn_last_line_changes_nothing_of_the_truth(tmp_path: Path) -> 
 async def test_who_wrote_since_is_named(tmp_path: Path, applied: int) -> None:
     whole = await recorded(tmp_path / "first", RollBack(FRAUD, version="2"))
     seat = next_start(tmp_path, whole.lines[:4], whole.worlds[applied])
-    stamp = Stamp("ffffffff-later", Verb.WEIGHT, SafeText("ben"), SafeText("by hand"))
+    stamp = Stamp(LATER, Verb.WEIGHT, SafeText("ben"), SafeText("by hand"))
     now = seat.endpoint
     seat.backend.endpoints[FRAUD] = replace(
         now, stamp=stamp, variants=tuple(replace(item, weight_bp=5000) for item in now.variants)
     )
     await seat.desk.open()
-    assert told(seat) == ("superseded", "intent ffffffff-later wrote since")
+    assert told(seat) == ("superseded", f"intent {LATER} wrote since")
 
 
 async def test_a_state_that_fits_nothing_stays_open_until_it_can_be_told(tmp_path: Path) -> None:
@@ -186,6 +189,32 @@ async def test_a_connection_that_is_configured_no_more_leaves_it_open(tmp_path: 
     seat = bench(root, connectors=lambda _backend, _clock: {}, seed=9)
     assert len(await seat.desk.open()) == 1
     assert "no connection is called 'world'" in told(seat)[1]
+
+
+async def test_what_left_a_moment_ago_may_still_arrive(tmp_path: Path) -> None:
+    """The process died, its request did not: the server carries it out two seconds later."""
+    whole = await recorded(tmp_path / "first", RollBack(FRAUD, version="2"))
+    seat = next_start(tmp_path, whole.lines[:2], whole.worlds[0])
+    slept = seat.clock.sleep
+
+    async def sleep(seconds: float) -> None:
+        await slept(seconds)
+        if seat.clock.elapsed_s >= 2:
+            seat.backend.endpoints[FRAUD] = whole.worlds[1].endpoints[FRAUD]
+
+    seat.desk._pace = Pace(seat.clock.now, seat.clock.monotonic, sleep)
+    await seat.desk.open()
+    assert told(seat)[0] == "partial"
+    assert seat.clock.elapsed_s >= LOST_ANSWER_S
+
+
+async def test_what_left_long_ago_is_told_at_once(tmp_path: Path) -> None:
+    whole = await recorded(tmp_path / "first", RollBack(FRAUD, version="2"))
+    seat = next_start(tmp_path, whole.lines[:2], whole.worlds[0])
+    seat.clock.elapsed_s = 3600
+    await seat.desk.open()
+    assert told(seat)[0] == "not_applied"
+    assert seat.clock.elapsed_s == 3600
 
 
 async def test_an_alias_says_nothing_of_an_endpoint(tmp_path: Path) -> None:

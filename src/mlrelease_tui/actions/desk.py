@@ -220,7 +220,7 @@ class Desk:
     async def reconcile(self) -> tuple[OpenAction, ...]:
         """Look again at every intent without an outcome."""
         try:
-            still = await reconcile(self._journal, self._reader)
+            still = await reconcile(self._journal, self._reader, self._pace)
         except NotDurable as error:
             self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
             return ()

@@ -7,7 +7,10 @@ since) · indeterminate (it can't be read or fits nothing; stays open).
 from __future__ import annotations
 
 import asyncio
+import re
+from typing import Final
 
+from mlrelease_tui.actions.executor import LOST_ANSWER_S, Pace
 from mlrelease_tui.actions.journal import Journal, open_action, steps_of
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.audit.intents import OpenIntent
@@ -15,9 +18,17 @@ from mlrelease_tui.domain.action import OpenAction
 from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, Expectation, subject_of
 from mlrelease_tui.errors import ReleaseError
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
-async def reconcile(journal: Journal, reader: Reader) -> tuple[OpenAction, ...]:
-    """Settle what can be settled, record it, and give back what stays open (the living and the indeterminate)."""
+_MAY_CHANGE: Final = frozenset({"not_applied", "partial"})
+
+
+async def reconcile(journal: Journal, reader: Reader, pace: Pace) -> tuple[OpenAction, ...]:
+    """Settle what can be settled, record it, and give back what stays open (the living and the indeterminate).
+
+    What left a moment ago may still be on its way: "not applied" and "partial" are said LOST_ANSWER_S seconds after the last
+    write left, not before.
+    """
     still: list[OpenAction] = []
     for intent in await asyncio.to_thread(journal.open_intents):
         action = open_action(intent)
@@ -25,6 +36,11 @@ async def reconcile(journal: Journal, reader: Reader) -> tuple[OpenAction, ...]:
             still.append(action)
             continue
         status, message = await _judge(intent, reader)
+        wait = 0.1
+        while status in _MAY_CHANGE and (left_s := _settling_s(intent, pace)) > 0:
+            await pace.sleep(min(wait, left_s))
+            wait = min(wait * 2, 2.0)
+            status, message = await _judge(intent, reader)
         last = intent.last_ending
         told = last is not None and last.section("result").get("status") == status
         if not told:
@@ -32,6 +48,15 @@ async def reconcile(journal: Journal, reader: Reader) -> tuple[OpenAction, ...]:
         if status == "indeterminate":
             still.append(action)
     return tuple(still)
+
+
+def _settling_s(intent: OpenIntent, pace: Pace) -> float:
+    """Seconds during which the last write that left may still take effect."""
+    if not intent.sent:
+        return 0.0
+    age_s = (pace.now() - intent.sent[-1].at).total_seconds()
+    # A wall clock that was set back must not make this wait for ever.
+    return LOST_ANSWER_S - age_s if age_s >= 0 else 0.0
 
 
 async def _judge(intent: OpenIntent, reader: Reader) -> tuple[str, str]:
@@ -111,5 +136,5 @@ async def _last_writer(steps: tuple[tuple[Expectation, Expectation], ...], reade
 
 
 def _overtaken(writer: str, intent: OpenIntent) -> bool:
-    # Intent ids are UUIDv7: they sort by the time at which they were made.
-    return bool(writer) and writer != intent.intent_id and writer > intent.intent_id
+    # Intent ids are UUIDv7: they sort by the time at which they were made. Of any other id nobody can say when.
+    return bool(_UUID.fullmatch(writer)) and writer > intent.intent_id

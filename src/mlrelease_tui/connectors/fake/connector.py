@@ -231,10 +231,14 @@ class FakeConnector:
         back = self._planned(
             endpoint, _variants(first, Phase.ABORTING, None, endpoint.previous_version), "traffic back"
         )
-        between = replace(_after(endpoint, back), revision=next_revision(endpoint.revision))
         gone = tuple(variant_name(version) for version in others)
-        retire = self._planned(between, _variants(last, Phase.COMPLETE, None, previous), "retire", absent=gone)
-        return (back, retire)
+        retired = _variants(last, Phase.COMPLETE, None, previous)
+        if [(item.version, item.weight_bp) for item in endpoint.variants if item.weight_bp] == [
+            (artifact.version, ALL_TRAFFIC_BP)
+        ]:
+            return (self._planned(endpoint, retired, "retire", absent=gone),) if others else ()
+        between = replace(_after(endpoint, back), revision=next_revision(endpoint.revision))
+        return (back, self._planned(between, retired, "retire", absent=gone))
 
     def retry(self, endpoint: Endpoint) -> tuple[Write, ...]:
         return (self._planned(endpoint, {"op": "retry"}, f"retry {endpoint.ref.name}"),)

@@ -1,0 +1,179 @@
+"""SIGKILL at every step of a rollback: the next start says what is so, the audit holds, and nothing is sent again.
+
+First on a file-backed target, at every step and in the middle of every line of the audit; then on real local endpoints behind a
+real Traefik, between their writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.connectors.local_host import LocalHost, definition, local_host, until
+from tests.e2e.kill_child import restore, save
+from tests.unit.release_parts import FRAUD, FRAUD_MODEL, VirtualClock, bench, world
+
+from mlrelease_tui.actions.desk import Desk
+from mlrelease_tui.actions.journal import Journal
+from mlrelease_tui.connectors.fake.backend import FakeBackend
+from mlrelease_tui.domain.intents import RollBack
+from mlrelease_tui.domain.plan import OutcomeKind, Plan
+from mlrelease_tui.domain.rollout import weights_of
+from mlrelease_tui.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+Dying = Callable[[dict[str, Any]], str]
+
+
+@pytest.fixture(scope="module")
+def dying() -> Iterator[Dying]:
+    """Lets an operator die as told; how they ended."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.e2e.kill_child"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    requests, answers = child.stdin, child.stdout
+
+    def die(job: dict[str, Any]) -> str:
+        print(json.dumps(job), file=requests, flush=True)
+        return answers.readline().strip()
+
+    yield die
+    requests.close()
+    child.wait(20)
+    answers.close()
+
+
+STEPS: list[tuple[str, int, str]] = [
+    # Where the operator dies, how many of the three writes are in force then, and what the next start must say.
+    ("before intent 0", 0, "nothing open"),
+    ("in line of intent 0", 0, "nothing open"),
+    ("after intent 0", 0, "not_applied"),
+    ("before sent 0", 0, "not_applied"),
+    ("in line of sent 0", 0, "not_applied"),
+    ("after sent 0", 0, "not_applied"),
+    ("before perform 0", 0, "not_applied"),
+    ("after perform 0", 1, "partial"),
+    ("before step 0", 1, "partial"),
+    ("in line of step 0", 1, "partial"),
+    ("after step 0", 1, "partial"),
+    ("before sent 1", 1, "partial"),
+    ("in line of sent 1", 1, "partial"),
+    ("after sent 1", 1, "partial"),
+    ("before perform 1", 1, "partial"),
+    ("after perform 1", 2, "partial"),
+    ("before step 1", 2, "partial"),
+    ("in line of step 1", 2, "partial"),
+    ("after step 1", 2, "partial"),
+    ("in line of sent 2", 2, "partial"),
+    ("after sent 2", 2, "partial"),
+    ("before perform 2", 2, "partial"),
+    ("after perform 2", 3, "applied"),
+    ("before step 2", 3, "applied"),
+    ("in line of step 2", 3, "applied"),
+    ("after step 2", 3, "applied"),
+    ("before outcome 0", 3, "applied"),
+    ("in line of outcome 0", 3, "applied"),
+    ("after outcome 0", 3, "nothing open"),
+]
+
+
+@pytest.mark.parametrize(("at", "applied", "truth"), STEPS, ids=[step[0] for step in STEPS])
+async def test_killed_at_any_step_the_next_start_says_which(
+    at: str, applied: int, truth: str, dying: Dying, tmp_path: Path
+) -> None:
+    path = tmp_path / "world.pickle"
+    save(path, world(VirtualClock()))
+
+    assert dying({"root": str(tmp_path / "audit"), "world": str(path), "at": at, "seed": 1}) == "killed"
+
+    backend = restore(path, world(VirtualClock()))
+    assert len(backend.written) == applied
+    seat = bench(tmp_path / "audit", backend=backend, seed=7)
+    assert await seat.desk.open() == ()
+    found = [str(item.section("result")["status"]) for item in seat.log.read() if item.kind == "reconciled"]
+    assert found == ([] if truth == "nothing open" else [truth])
+    assert len(backend.written) == applied, "the next start wrote to the backend"
+    _is_old_or_new(backend, applied)
+    if seat.kinds():
+        seat.audit_holds()
+
+    if applied < 3:
+        # The emergency is not over: the same wish again brings it to its end, from wherever it stands.
+        outcome = await seat.done(RollBack(FRAUD, "2"))
+        assert outcome.kind is OutcomeKind.APPLIED
+        assert len(backend.written) == 3, "what was done already was done again"
+    _is_old_or_new(backend, 3)
+    seat.audit_holds()
+
+
+def _is_old_or_new(backend: FakeBackend, applied: int) -> None:
+    """Users get either the split of before or the version to which it goes back, never something between."""
+    old, new = {"v2": 9000, "v3": 1000}, {"v2": 10_000}
+    weights = {name: weight for name, weight in weights_of(backend.endpoints[FRAUD]).items() if weight}
+    assert weights == (old if applied == 0 else new)
+    assert ("v3" in weights_of(backend.endpoints[FRAUD])) == (applied < 2)
+    assert backend.models[FRAUD_MODEL].aliases["champion"] == ("3" if applied < 3 else "2")
+
+
+async def test_nobody_dies_where_nothing_is_told_to(dying: Dying, tmp_path: Path) -> None:
+    path = tmp_path / "world.pickle"
+    save(path, world(VirtualClock()))
+    assert dying({"root": str(tmp_path / "audit"), "world": str(path), "at": "never", "seed": 1}) == "applied"
+
+
+@pytest.mark.real
+async def test_killed_between_the_writes_of_a_local_rollback(dying: Dying, tmp_path: Path) -> None:
+    names = ("sent", "traffic", "done")
+    deaths = {"sent": "after sent 0", "traffic": "after perform 0", "done": "after perform 3"}
+    definitions = [definition(name, model="", alias="") for name in names]
+    async with local_host(tmp_path / "site", *definitions) as host:
+        await asyncio.gather(*(host.serve("1", name=name) for name in names))
+        await asyncio.gather(*(host.serve("2", name=name, weight_bp=5_000) for name in names))
+        for name in names:
+            job = {
+                "root": str(tmp_path / "audit"),
+                "site": str(tmp_path / "site"),
+                "endpoint": name,
+                "version": "1",
+                "seed": names.index(name),
+                "at": deaths[name],
+            }
+            assert dying(job) == "killed"
+        # The supervisor goes on with what was asked of it; the audit's clock says that all this was long ago.
+        await until(lambda: _only(host, "done", "v1"))
+        seat = bench(tmp_path / "audit", seed=7)
+        desk = Desk(Store(), {host.connector.name: host.connector}, Journal(seat.log))
+        assert await desk.open() == ()
+        told = {
+            str(item.section("target")["id"]).rpartition("/")[2]: str(item.section("result")["status"])
+            for item in seat.log.read()
+            if item.kind == "reconciled"
+        }
+        assert told == {"sent": "not_applied", "traffic": "partial", "done": "applied"}
+        assert await host.weights("sent") == {"v1": 5_000, "v2": 5_000}
+        assert await host.weights("traffic") == {"v1": 10_000, "v2": 0}
+        assert (await host.weights("done")) == {"v1": 10_000}
+        again = await desk.prepare(RollBack(host.ref("traffic"), "1"))
+        assert isinstance(again, Plan)
+        await host.send(again.steps)
+        assert await host.weights("traffic") == {"v1": 10_000}
+        seat.audit_holds()
+
+
+async def _only(host: LocalHost, name: str, variant: str) -> bool:
+    return [item.name for item in (await host.read(name)).variants] == [variant]
