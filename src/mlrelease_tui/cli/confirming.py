@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import sys
 import termios
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from mlrelease_tui.cli.output import Output
 from mlrelease_tui.domain.plan import Level, Plan, Refusal
+from mlrelease_tui.domain.text import escape_hidden
 
 DEAF_S: Final = 0.5
 """Seconds after a question during which what is typed or pasted is thrown away."""
@@ -64,23 +64,30 @@ def _declined() -> Refusal:
 
 async def _asked(question: str) -> str:
     """One line typed by a person; "" where it was pasted, or where the terminal went away."""
-    return await asyncio.to_thread(_ask, question)
-
-
-def _ask(question: str) -> str:
-    from mlrelease_tui.domain.text import escape_hidden
-
     descriptor = sys.stdin.fileno()
     sys.stderr.write(escape_hidden(question))
     sys.stderr.flush()
-    time.sleep(DEAF_S)
+    await asyncio.sleep(DEAF_S)
     termios.tcflush(descriptor, termios.TCIFLUSH)
+    await _readable(descriptor)
     try:
         line = os.read(descriptor, _LONGEST)
     except OSError:
         return ""
     # Nobody types a second line within so short a time: this was a paste, and it did not mean this question.
-    if select.select([descriptor], [], [], _PASTE_S)[0]:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(_readable(descriptor), _PASTE_S)
         termios.tcflush(descriptor, termios.TCIFLUSH)
         return ""
     return line.decode("utf-8", "replace").strip()
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait on the event loop, not in a thread: Ctrl-C must end a question that nobody answers."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
     from mlrelease_tui.cli.output import Output
     from mlrelease_tui.cli.shapes import Shape
+    from mlrelease_tui.config.model import Config
     from mlrelease_tui.domain.connection import ConnectionHealth
     from mlrelease_tui.domain.secret import Secret
 
@@ -55,7 +56,7 @@ def _test(ctx: click.Context, names: tuple[str, ...]) -> int:
         from mlrelease_tui.domain.connection import LinkState
 
         for name in names:
-            _known(program, name)
+            _known(program.config, name)
         rows = await probe_all(program, names or tuple(program.config.connections))
         _tell(program, output, rows)
         return 0 if all(row.state in {LinkState.OK, LinkState.SLOW} for row in rows) else 3
@@ -102,14 +103,14 @@ async def _probe(program: Program, name: str) -> ConnectionHealth:
     )
 
 
-def _known(program: Program, name: str) -> None:
+def _known(config: Config, name: str) -> None:
     """UnknownName where no connection is called that."""
     from difflib import get_close_matches
 
     from mlrelease_tui.domain.text import SafeText
     from mlrelease_tui.errors import UnknownName
 
-    connections = program.config.connections
+    connections = config.connections
     if name not in connections:
         near = get_close_matches(name, connections, 1)
         hint = f"did you mean {near[0]}?" if near else f"configured: {', '.join(sorted(connections)) or 'none'}"
@@ -161,18 +162,18 @@ def _shape(program: Program, row: ConnectionHealth) -> Shape:
 
 
 def _login(ctx: click.Context, name: str, from_stdin: bool) -> int:
-    from mlrelease_tui.cli.session import output_of, with_program
+    from mlrelease_tui.cli.session import config_of, output_of, with_program
 
     options = options_of(ctx)
     output = output_of(options)
+    _known(config_of(options), name)
+    secret = _read_secret(name, from_stdin=from_stdin)
 
     async def work(program: Program) -> int:
         import asyncio
 
         from mlrelease_tui.cli.shapes import CONNECTIONS, known
 
-        _known(program, name)
-        secret = await asyncio.to_thread(_read_secret, name, from_stdin=from_stdin)
         where = await asyncio.to_thread(program.wallet.login, name, secret)
         if output.as_json:
             output.document(
