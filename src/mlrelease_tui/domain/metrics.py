@@ -138,7 +138,8 @@ def window(samples: Sequence[VariantSample], window_s: float) -> VariantMetrics 
     last = samples[-1]
     good = [sample for sample in samples if sample.coverage is Coverage.OK and sample.requests is not None]
     if last.coverage is not Coverage.OK or last.requests is None:
-        return VariantMetrics(last.variant, last.coverage, in_flight=last.in_flight, observed_at=last.at)
+        uncounted = Coverage.NO_SERIES if last.coverage is Coverage.OK else last.coverage
+        return VariantMetrics(last.variant, uncounted, in_flight=last.in_flight, observed_at=last.at)
     first = next(
         (sample for sample in reversed(good) if last.monotonic_s - sample.monotonic_s >= window_s - _SLACK_S), good[0]
     )

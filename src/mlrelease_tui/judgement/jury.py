@@ -77,13 +77,14 @@ def _counts(before: VariantSample | None, now: VariantSample | None, slow_s: flo
     anew = was_reset(before, now)
     requests = _delta(None if anew else before.requests, now.requests)
     errors = _delta(None if anew else before.errors, now.errors)
-    if requests is None:
+    # Errors that are not known are no errors that did not happen.
+    if requests is None or errors is None:
         return None
     slow = None
     if now.latency is not None and before.latency is not None:
         since = None if anew else now.latency.since(before.latency)
         slow = round((since or now.latency).above(slow_s))
-    return Counts(requests, errors or 0, slow)
+    return Counts(requests, errors, slow)
 
 
 def _delta(before: float | None, now: float | None) -> int | None:

@@ -161,10 +161,11 @@ class ScrapeConnector:
                 return body.decode("utf-8", "replace")
         except httpx.TimeoutException as error:
             raise TimedOut(f"{_shown(url)} did not answer in time", hint="is the server overloaded?") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            # Without its cause: what httpx says of a header that it can't send holds the credential.
             raise Unreachable(
                 f"{_shown(url)} can't be reached: {type(error).__name__}", hint="is the server running?"
-            ) from error
+            ) from None
 
     async def _headers(self, url: str) -> dict[str, str]:
         """The credential goes to configured targets only, never to an address that a backend told us."""
@@ -190,7 +191,7 @@ def _raise_for(status: int, retry_after: str, target: str) -> None:
     if status == 404:
         raise NotFound(f"{target} does not exist", hint="does the address end in /metrics?")
     if status == 429:
-        seconds = float(retry_after) if retry_after.isdigit() else 0.0
+        seconds = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
         raise RateLimited(f"{target} asks us to slow down", retry_after_s=seconds)
     raise UnexpectedAnswer(f"{target} answered {status}", hint="look at that server's log")
 
@@ -199,5 +200,9 @@ def _shown(url: str) -> str:
     """The address without user, password and query, safe to show."""
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return SafeText("an address that is none")
     return SafeText(f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}")

@@ -43,11 +43,15 @@ class Scrape:
     def read(self, preset: Preset, wanted: Iterable[tuple[str, str]]) -> Reading:
         """Sum what matches `wanted`. None stays None where no series matches: that is not zero."""
         labels = tuple(wanted)
-        requests = errors = None
+        requests: float | None = None
+        failed, coded = 0.0, True
         for found, value in self._matching(preset.requests, labels):
             requests = (requests or 0.0) + value
-            failed = found.get(preset.code_label, "").startswith("5")
-            errors = (errors or 0.0) + (value if failed else 0.0)
+            code = found.get(preset.code_label)
+            coded = coded and code is not None
+            failed += value if code is not None and code.startswith("5") else 0.0
+        # A counter that does not say how requests ended says nothing of errors.
+        errors = failed if requests is not None and coded else None
         in_flight = None
         for _, value in self._matching(preset.in_flight, labels):
             in_flight = (in_flight or 0.0) + value
