@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.connectors.api import AliasMovable, Artifact, VersionSource
@@ -26,9 +26,12 @@ class No(Exception):
 
 def supported(endpoint: Endpoint, verb: Verb) -> None:
     support = endpoint.support(verb)
-    if not support.available:
-        reason = f"{endpoint.ref.name} can't {verb}: {support.reason}"
-        raise No("unsupported", reason, "`mlrelease connections list` shows what each backend can do")
+    if support.available:
+        return
+    reason = f"{endpoint.ref.name} can't {verb}: {support.reason}"
+    if endpoint.rollout.hold is not None and verb in {Verb.PROMOTE, Verb.WEIGHT}:
+        raise No("held", reason, "continue it first")
+    raise No("unsupported", reason, "`mlrelease connections list` shows what each backend can do")
 
 
 P = TypeVar("P")
@@ -54,6 +57,15 @@ def freshness(situation: Situation, endpoint: Endpoint) -> Check:
     return Check("fresh", CheckStatus.PASS, f"read {max(age.total_seconds(), 0):.0f} s ago")
 
 
+# What is not known is no pass: only a judge that has seen enough says so.
+_VERDICT_STATUS: Final = {
+    VerdictKind.BETTER: CheckStatus.PASS,
+    VerdictKind.NO_EVIDENCE_OF_HARM: CheckStatus.PASS,
+    VerdictKind.WATCH: CheckStatus.WARN,
+    VerdictKind.HARM: CheckStatus.FAIL,
+}
+
+
 def harm(situation: Situation, checks: list[Check]) -> bool:
     """Whether going on with the canary is known to hurt: the judge says harm, or a guard is broken."""
     status = situation.status
@@ -63,12 +75,11 @@ def harm(situation: Situation, checks: list[Check]) -> bool:
     verdict = status.verdict
     canary = status.endpoint.canary
     broken = [reason.text for reason in status.reasons if canary and reason.variant == canary.name]
-    if verdict is not None and verdict.kind is VerdictKind.HARM:
-        checks.append(Check("verdict", CheckStatus.FAIL, verdict.reason))
-    elif verdict is None:
+    if verdict is None:
         checks.append(Check("verdict", CheckStatus.UNKNOWN, "not judged yet"))
     else:
-        checks.append(Check("verdict", CheckStatus.PASS, f"{verdict.kind.replace('_', ' ')}: {verdict.reason}"))
+        words = f"{verdict.kind.replace('_', ' ')}: {verdict.reason}"
+        checks.append(Check("verdict", _VERDICT_STATUS.get(verdict.kind, CheckStatus.UNKNOWN), words))
     checks.extend(Check("guard", CheckStatus.FAIL, text) for text in broken)
     return bool(broken) or (verdict is not None and verdict.kind is VerdictKind.HARM)
 

@@ -122,10 +122,17 @@ class Poller:
 
     async def once(self) -> None:
         """Read everything one time, all at once; failures become facts. What a command needs."""
-        await self._all(lambda name, connector: self._guarded(name, "probe", self._probe(connector)))
-        await self._all(self._once_endpoints)
-        await self._all(self._once_models)
-        await self.once_metrics()
+
+        async def targets() -> None:
+            # Metrics are asked for by variant, so the endpoints come first.
+            await self._all(self._once_endpoints)
+            await self.once_metrics()
+
+        await asyncio.gather(
+            self._all(lambda name, connector: self._guarded(name, "probe", self._probe(connector))),
+            self._all(self._once_models),
+            targets(),
+        )
 
     async def once_metrics(self) -> None:
         """Read every metrics source one time."""
