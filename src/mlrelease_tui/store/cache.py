@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import VariantSample
@@ -27,6 +27,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 SAMPLES_MAX_AGE: Final = timedelta(minutes=5)
 MAX_MODELS: Final = 2_000
 """Models kept: those of the fleet are wanted at once, the rest is read when its screen is opened."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def load(path: Path, *, config: str, now: datetime) -> State:
 
     try:
         with os.fdopen(_open(path), "rb") as file:
-            kept = msgspec.json.decode(file.read(MAX_BYTES), type=LastKnown, dec_hook=_decode)
+            kept = _harmless(msgspec.json.decode(file.read(MAX_BYTES), type=LastKnown, dec_hook=_decode))
     except (OSError, msgspec.MsgspecError, ValueError, TypeError):
         return State()
     if kept.version != VERSION or kept.config != config:
@@ -95,6 +98,27 @@ def load(path: Path, *, config: str, now: datetime) -> State:
         series=_series(kept, now),
         from_cache=_names(kept),
     )
+
+
+def _harmless(value: T) -> T:
+    """`value` with its plain texts (names in references, versions) as safe as they were before they were written."""
+    found: Any = value
+    if isinstance(value, SafeText):
+        return value
+    if isinstance(value, str):
+        safe = SafeText(value)
+        found = value if str(safe) == value else safe
+    elif isinstance(value, tuple):
+        items = tuple(_harmless(item) for item in value)
+        found = value if all(new is old for new, old in zip(items, value, strict=True)) else items
+    elif isinstance(value, Mapping):
+        found = MappingProxyType({_harmless(key): _harmless(item) for key, item in value.items()})
+    elif is_dataclass(value) and not isinstance(value, type):
+        old = {item.name: getattr(value, item.name) for item in fields(value)}
+        new = {name: _harmless(item) for name, item in old.items()}
+        if any(new[name] is not old[name] for name in old):
+            found = replace(value, **new)
+    return cast(T, found)
 
 
 def _series(kept: LastKnown, now: datetime) -> Mapping[EndpointRef, Mapping[str, Series]]:
