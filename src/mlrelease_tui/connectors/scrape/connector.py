@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 16 * 1024 * 1024
 """A target that answers more than this is refused: it is not the metrics of one server."""
 CONNECT_S: Final = 3.0
+NO_ADDRESS: Final = SafeText("an address that can't be read")
 
 _NAMES: Final = frozenset().union(*(preset.names for preset in PRESETS.values()))
 
@@ -133,6 +134,8 @@ class ScrapeConnector:
                 yield scrape.read(preset, selector.labels)
 
     async def _scrape(self, url: str) -> Scrape:
+        if _shown(url) == NO_ADDRESS:
+            raise Unreachable(NO_ADDRESS, hint="`targets` of this connection names it")
         try:
             async with asyncio.timeout(self._timeout_s):
                 text = await self._get(url)
@@ -157,7 +160,10 @@ class ScrapeConnector:
                 async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > MAX_BYTES:
-                        raise UnexpectedAnswer(f"{_shown(url)} answered more than {MAX_BYTES >> 20} MiB")
+                        raise UnexpectedAnswer(
+                            f"{_shown(url)} answered more than {MAX_BYTES >> 20} MiB",
+                            hint="does the address end in /metrics?",
+                        )
                 return body.decode("utf-8", "replace")
         except httpx.TimeoutException as error:
             raise TimedOut(f"{_shown(url)} did not answer in time", hint="is the server overloaded?") from error
@@ -192,7 +198,7 @@ def _raise_for(status: int, retry_after: str, target: str) -> None:
         raise NotFound(f"{target} does not exist", hint="does the address end in /metrics?")
     if status == 429:
         seconds = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
-        raise RateLimited(f"{target} asks us to slow down", retry_after_s=seconds)
+        raise RateLimited(f"{target} asks us to slow down", hint="it is asked again later", retry_after_s=seconds)
     raise UnexpectedAnswer(f"{target} answered {status}", hint="look at that server's log")
 
 
@@ -204,5 +210,5 @@ def _shown(url: str) -> str:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        return SafeText("an address that is none")
+        return NO_ADDRESS
     return SafeText(f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}")
