@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 from tests.unit.release_parts import FRAUD, VirtualClock, world
 
 from mlrelease_tui.connectors.api import Connector, Credential, Settings
@@ -42,6 +43,11 @@ NOBODY: Final = "http://127.0.0.1:9"
 # --- a real exposition ------------------------------------------------------------------------------------------------------
 
 
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 class ModelServer:
     """What our model servers expose, counted by the library that most servers use."""
 
@@ -55,8 +61,9 @@ class ModelServer:
         )
         self.flying = Gauge("model_server_requests_in_flight", "in flight", words, registry=self.registry)
         Gauge("something_else", "noise", registry=self.registry).set(float("nan"))
-        self._server: WSGIServer
-        self._server, self._thread = start_http_server(0, "127.0.0.1", registry=self.registry)
+        self._server: WSGIServer = make_server("127.0.0.1", 0, make_wsgi_app(self.registry), handler_class=_Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/metrics"
 
     def serve(self, version: str, *, good: int = 0, bad: int = 0, seconds: float = 0.05) -> None:
