@@ -56,8 +56,9 @@ def _measured(target: int, folder: Path, quick: bool) -> list[Row]:
     try:
         return MEASURES[target](folder, quick)
     except (Exception, SystemExit) as error:
-        first = (str(error).splitlines() or [""])[0]
-        return [Row(target, "not measured", None, None, "", note=f"{type(error).__name__}: {first}")]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+        said = " … ".join(dict.fromkeys((lines[0], lines[-1])))
+        return [Row(target, "not measured", None, None, "", note=f"{type(error).__name__}: {said}")]
 
 
 if __name__ == "__main__":
