@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from mlrelease_tui.domain.action import ActionProgress, Stage
-from mlrelease_tui.domain.expectation import EndpointExpectation
+from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, expectation_of
 from mlrelease_tui.domain.intents import Intent
 from mlrelease_tui.domain.plan import (
     Check,
@@ -23,9 +24,12 @@ from mlrelease_tui.domain.plan import (
 )
 from mlrelease_tui.domain.policy import Access, direction_of, is_production, level_of
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
-from mlrelease_tui.domain.rollout import Role
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Role, Stamp, Variant, Verb
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.domain.verdict import Verdict, VerdictKind
+from mlrelease_tui.presentation.plan import verb_word
 from mlrelease_tui.screens.services import Appearance, Services
-from mlrelease_tui.store.facts import AccessChanged, ActionProgressed
+from mlrelease_tui.store.facts import AccessChanged, ActionProgressed, EndpointObserved, VerdictReached
 from mlrelease_tui.store.state import State
 from mlrelease_tui.store.store import Store
 
@@ -87,40 +91,8 @@ class ScriptedDesk:
         stable, canary = endpoint.variant(Role.STABLE), endpoint.variant(Role.CANARY)
         assert stable is not None
         now = self._now()
-        expects = EndpointExpectation(target, endpoint.uid, weights=((stable.name, 10_000),))
-        moved = canary.version if canary else stable.version
-        steps = (
-            Write(
-                target.connection,
-                "weights",
-                target.id,
-                f"replace /srv/traefik/routes.json#{target.name}: generation 7 > 8",
-                '{"generation":8}',
-                f"v{moved} 25%, v{stable.version} 75%",
-                f"v{moved} 0%, v{stable.version} 100%",
-                "generation is 7",
-                "put generation 7's weights back",
-                expects,
-                expects,
-                shell=f"mlrelease weight {target.id} 0% --yes",
-            ),
-            Write(
-                "registry",
-                "alias",
-                f"registry/{target.name}",
-                f"POST /api/2.0/mlflow/registered-models/alias name={target.name} alias=champion version={stable.version}",
-                "{}",
-                f"champion: v{moved}",
-                f"champion: v{stable.version}",
-                f"champion is v{moved}",
-                f"move champion back to v{moved}",
-                expects,
-                expects,
-                shell="curl -X POST http://127.0.0.1:5000/api/2.0/mlflow/registered-models/alias "
-                f'-d \'{{"name":"{target.name}","alias":"champion","version":"{stable.version}"}}\'',
-                best_effort=True,
-            ),
-        )
+        moved = canary or stable
+        steps = _roll_back(endpoint, stable, moved)
         direction = direction_of(intent.verb)
         full = bool(getattr(intent, "full", False))
         return Plan(
@@ -130,8 +102,8 @@ class ScriptedDesk:
             direction,
             level_of(intent.verb, direction, production=is_production(endpoint.environment), full=full),
             steps,
-            f"{intent.verb} {target.name} to v{stable.version}",
-            f"promote {target.name} to v{moved} again",
+            f"{verb_word(intent.verb)} {target.name} to {stable.version}",
+            f"promote {target.name} to v{moved.version} again",
             (ReadFrom(target.id, endpoint.revision, now),),
             now,
             now + timedelta(seconds=120),
@@ -164,6 +136,11 @@ class ScriptedDesk:
             intent_id, self.ends, plan.plan_hash, results, f"{plan.verb} {self.ends}", ("weights read back: 100/0",)
         )
         del self._busy[intent_id]
+        if self.ends is OutcomeKind.APPLIED and isinstance(plan.target, EndpointRef):
+            self._store.emit(
+                EndpointObserved(_rolled_back(self._store.state.endpoints[plan.target], intent_id, self._now()))
+            )
+            self._store.emit(VerdictReached(plan.target, Verdict(VerdictKind.NOT_JUDGED, "no canary")))
         self._store.emit(
             ActionProgressed(
                 ActionProgress(
@@ -172,6 +149,90 @@ class ScriptedDesk:
             )
         )
         return outcome
+
+
+def _roll_back(endpoint: Endpoint, stable: Variant, moved: Variant) -> tuple[Write, ...]:
+    """What the local connector and MLflow plan for a roll back, in their words."""
+    ref = endpoint.ref
+    here = expectation_of(endpoint)
+    both = replace(here, weights=((stable.name, 10_000), (moved.name, 0)))
+    alone = replace(here, weights=((stable.name, 10_000),))
+    gone = replace(alone, present=(stable.name,), absent=(moved.name,))
+    model = ModelRef("registry", ref.name)
+    old, new = f"v{stable.version}", f"v{moved.version}"
+    split = f"{old} 75% + {new} 25%"
+
+    def route(call: str, before: str, after: str, assumes: EndpointExpectation, expects: EndpointExpectation) -> Write:
+        return Write(
+            ref.connection,
+            "route",
+            f"route {ref.name}",
+            f"write route {ref.name} in routes.yml: {call}",
+            '{"generation":8}',
+            before,
+            after,
+            f"route {ref.name} is at generation 7",
+            f"write {before} back",
+            assumes,
+            expects,
+            shell=f"mlrelease weight {ref.id} 0% --yes",
+        )
+
+    return (
+        route(f"{old} 100%", split, f"{old} 100% ({new} to be retired)", here, both),
+        replace(
+            route("", "", "", both, both),
+            operation="drain",
+            call=f"wait until {new} has no request in flight",
+            mutates=False,
+            after=f"{new} has none",
+            undo="",
+        ),
+        route(f"{old} 100% (without {new})", f"{old} 100%", f"{old} 100% (without {new})", both, alone),
+        replace(
+            route("", f"processes {old}, {new}", f"process {old}", alone, gone),
+            operation="processes",
+            call=f"remove process {new} of {ref.name} in desired.json, generation 2 > 3",
+        ),
+        Write(
+            "registry",
+            "alias",
+            str(model),
+            f"POST /api/2.0/mlflow/registered-models/alias name={ref.name} alias=champion version={stable.version}",
+            "{}",
+            f"alias champion points at {moved.version}",
+            f"alias champion points at {stable.version}",
+            f"alias champion still points at {moved.version}",
+            f"point alias champion back at {moved.version}",
+            AliasExpectation(model, "champion", moved.version),
+            AliasExpectation(model, "champion", stable.version),
+            shell="curl -X POST http://127.0.0.1:5000/api/2.0/mlflow/registered-models/alias "
+            f'-d \'{{"name":"{ref.name}","alias":"champion","version":"{stable.version}"}}\'',
+            best_effort=True,
+        ),
+    )
+
+
+def _rolled_back(endpoint: Endpoint, intent_id: str, now: datetime) -> Endpoint:
+    """The endpoint after that plan."""
+    stable = endpoint.variant(Role.STABLE)
+    assert stable is not None
+    rollout = replace(
+        endpoint.rollout,
+        phase=Phase.COMPLETE,
+        from_version=stable.version,
+        to_version=stable.version,
+        step_index=None,
+        steps=(),
+    )
+    return replace(
+        endpoint,
+        variants=(replace(stable, weight_bp=10_000),),
+        rollout=rollout,
+        stamp=Stamp(intent_id, Verb.ROLLBACK, SafeText("anna"), SafeText(""), now),
+        observed_at=now,
+        revision="r-after",
+    )
 
 
 def services(

@@ -78,6 +78,11 @@ def lines(
     return [clip(item, cells) for item in rows]
 
 
+def chart_rows(rows: int) -> int:
+    """How many lines each chart has where the page has so many; 1 for sparklines."""
+    return 3 if rows >= 44 else 2 if rows >= 33 else 1
+
+
 def state_line(status: EndpointStatus, glyphs: Glyphs, cells: int) -> Line:
     """State, versions and environment; at the right the known good version."""
     endpoint = status.endpoint
@@ -147,12 +152,7 @@ def variant_cells(variant: Variant, metrics: VariantMetrics | None, guard: Guard
         "ready": Span(words.replicas(variant.ready, variant.desired)),
     }
     if metrics is not None:
-        far = (
-            metrics.observed_share is not None
-            and variant.weight_bp is not None
-            and (metrics.requests or 0) >= 200
-            and abs(metrics.observed_share - variant.weight_bp / 10_000) > 0.1
-        )
+        far = words.shares_differ(metrics, variant.weight_bp)
         bad = guard.error_ratio is not None and (metrics.error_ratio or 0) > guard.error_ratio
         slow = guard.p99_s is not None and (metrics.p99_s or 0) > guard.p99_s
         rate = words.rate(metrics.rate) if metrics.coverage is not Coverage.NO_TRAFFIC else "none"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from mlrelease_tui.domain.action import ActionProgress, AuditEntry
-from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Verb
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation import words
@@ -64,6 +64,9 @@ def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs, action: ActionP
     guard = status.guard
     canary = endpoint.canary
     at, by = changed(endpoint)
+    share, differs = words.canary_share(
+        canary.weight_bp if canary else None, status.metrics.get(canary.name) if canary else None
+    )
     alias = f"{status.alias} {words.version(status.alias_version)}" if status.alias else ""
 
     def value(text: str, *, bad: bool = False) -> Span:
@@ -76,7 +79,7 @@ def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs, action: ActionP
         "endpoint": Span(endpoint.ref.name, role if status.severity is Severity.CRIT else Role.STRONG),
         "connection": Span(endpoint.ref.connection),
         "version": Span(words.versions(endpoint, glyphs), Role.CANARY if endpoint.rollout.in_flight else Role.TEXT),
-        "canary": value(words.weight(canary.weight_bp) if canary else words.UNKNOWN),
+        "canary": Span(share, Role.WARN) if differs and not stale else value(share),
         "errors": value(
             words.errors(ratio),
             bad=ratio is not None and guard.error_ratio is not None and ratio > guard.error_ratio,
@@ -144,32 +147,75 @@ def matches(status: EndpointStatus, wanted: str) -> bool:
     return True
 
 
-def note(status: EndpointStatus | None, glyphs: Glyphs, limit: int, action: ActionProgress | None = None) -> list[Line]:
-    """Two lines under the list about the selected row: why it is in this state, and the safe move."""
+def note(
+    status: EndpointStatus | None,
+    glyphs: Glyphs,
+    limit: int,
+    action: ActionProgress | None = None,
+    press: Callable[[str], str] = lambda identity: "",
+) -> list[Line]:
+    """Two lines under the list about the selected row: why it is in this state, and the safe move. `press` names the key of an
+    action of the catalogue."""
     if status is None:
         return [(), ()]
     name = status.ref.name or '""'
+    if action is not None:
+        running = f"{action.plan.summary or action.plan.verb}: step {action.step + 1} of {len(action.plan.steps)}"
+        return [
+            clip(
+                line(Span(f" {name}:", Role.STRONG), Span(f" {action.plan.verb} under way by {action.by}", Role.ARMED)),
+                limit,
+            ),
+            clip(line(f" {running}; its outcome comes here and in the audit ({press('app.view_audit')})"), limit),
+        ]
     if status.reasons:
         reason = status.reasons[0]
-        why = Span(f" {reason.text}", symbols.ROLES[reason.severity])
+        waits = "waits for a person " if reason.severity is Severity.WAIT and "wait" not in reason.text else ""
+        why = Span(f" {waits}{reason.text}", symbols.ROLES[reason.severity])
         more = len(status.reasons) - 1
-        tail = f" (+{more} more: x)" if more else ""
-        top = line(Span(f" {name}:", Role.STRONG), why, Span(tail, Role.MUTED))
+        tail = f" (+{more} more: {press('endpoint.explain')})" if more else ""
+        room = max(limit - len(name) - len(tail) - 2, 20)
+        top = line(Span(f" {name}:", Role.STRONG), *clip(line(why), room), Span(tail, Role.MUTED))
     else:
-        top = line(Span(f" {name}:", Role.STRONG), Span(" nothing to report", Role.MUTED))
-    if action is not None:
-        return [clip(top, limit), line(Span(f" {action.plan.verb} under way by {action.by}", Role.ARMED))]
-    stamp = status.endpoint.stamp
-    parts: list[Span | str] = []
+        top = line(Span(f" {name}:", Role.STRONG), Span(" nothing speaks against it", Role.MUTED))
+    return [clip(top, limit), clip(line(*_moves(status, press), *_last(status)), limit)]
+
+
+def _moves(status: EndpointStatus, press: Callable[[str], str]) -> list[Span | str]:
+    """The next keys that are safe in this state: each opens a plan, none sends."""
+    rollout = status.endpoint.rollout
+    act = press("endpoint.actions")
+    good: list[Span | str] = [Span(" known good: none is known  ", Role.MUTED)]
     if status.known_good:
-        parts += [Span(" known good: ", Role.MUTED), Span(words.version(status.known_good), Role.STRONG)]
-        parts += [Span("  B opens the plan back to it", Role.MUTED)]
-    else:
-        parts += [Span(" known good: none is known", Role.MUTED)]
-    if stamp is not None:
-        when = f" {clock(stamp.at)}" if stamp.at else ""
-        parts += [Span(f"  last: {stamp.verb} by {stamp.by}{when}", Role.MUTED)]
-    return [clip(top, limit), clip(line(*parts), limit)]
+        good = [Span(" known good: ", Role.MUTED), Span(words.version(status.known_good), Role.STRONG)]
+        good += [Span(f"  {press('endpoint.rollback')}", Role.KEY), " back to it  "]
+    if not rollout.in_flight:
+        stamp = status.endpoint.stamp
+        if stamp is not None and stamp.verb == Verb.ROLLBACK:
+            stable = status.endpoint.stable
+            return [Span(f" rolled back to {words.version(stable.version if stable else '')}  ", Role.OK)]
+        return good
+    onward: list[Span | str] = []
+    if status.severity not in {Severity.CRIT, Severity.STALE}:
+        if rollout.phase is Phase.HELD:
+            onward = [Span(f"{act} {press('menu.continue')}", Role.KEY), " continue  "]
+        elif rollout.next_step is not None and rollout.next_step.weight_bp is not None:
+            onward = [
+                Span(f"{act} {press('menu.promote')}", Role.KEY),
+                f" next step {words.weight(rollout.next_step.weight_bp)}  ",
+            ]
+        if rollout.phase is not Phase.HELD:
+            onward += [Span(f"{act} {press('menu.hold')}", Role.KEY), " hold  "]
+    return [*good, *onward]
+
+
+def _last(status: EndpointStatus) -> list[Span | str]:
+    """What was done here last, and by whom."""
+    stamp = status.endpoint.stamp
+    if stamp is None:
+        return []
+    when = f" {clock(stamp.at)}" if stamp.at else ""
+    return [Span(f"last: {stamp.verb} by {stamp.by}{when}", Role.MUTED)]
 
 
 def activity(entries: Sequence[AuditEntry], actions: Sequence[ActionProgress], rows: int, glyphs: Glyphs) -> list[Line]:

@@ -8,18 +8,20 @@ from types import MappingProxyType
 from typing import Final
 
 from mlrelease_tui.domain.action import ActionProgress, Stage
-from mlrelease_tui.domain.plan import Level, Outcome, OutcomeKind, Plan, Refusal, StepStatus
+from mlrelease_tui.domain.plan import CheckStatus, Level, Outcome, OutcomeKind, Plan, Refusal, StepStatus
 from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.presentation import glyphs as symbols
+from mlrelease_tui.presentation import writes
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import (
     Line,
     Role,
     Span,
     clip,
+    cut,
     line,
     spread,
     width_of,
@@ -82,29 +84,33 @@ def title(plan: Plan, now: datetime, glyphs: Glyphs, cells: int) -> Line:
 
 
 def body(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
-    """First one line a write (before, after), checks, warnings and undo; below them each call with what it assumes."""
+    """First one line a write (before, after), checks, undo and warnings; below them each call with what it assumes."""
     rows: list[Line] = []
-    several = len(plan.steps) > 1
     for index, step in enumerate(plan.steps, start=1):
-        number = f" {index} " if several else " "
+        number = f" {index} " if len(plan.steps) > 1 else " "
+        told = writes.change(step)
+        before = (Span(told.before, Role.MUTED), f" {glyphs.arrow} ") if told.before else ()
+        after = Span(told.after, Role.STRONG if step.mutates else Role.TEXT)
         label = Span("  best effort", Role.WARN) if step.best_effort else Span("")
-        if step.mutates:
-            change = line(Span(step.before, Role.MUTED), f" {glyphs.arrow} ", Span(step.after, Role.STRONG))
-        else:
-            change = line(Span(step.call, Role.MUTED))
-        text = line(Span(number, Role.MUTED), Span(f"{step.connection} ", Role.TITLE), *change, label)
+        text = line(Span(number, Role.MUTED), Span(f"{told.kind:<9}", Role.TITLE), *before, after, label)
         rows += _broken(text, cells, indent=len(number))
     if plan.checks:
         rows += _checks(plan, glyphs, cells)
-    rows += [row for warning in plan.warnings for row in wrapped(warning, cells, Role.WARN, indent=" ! ")]
     rows += wrapped(plan.undo or "none", cells, Role.TEXT, indent=" undo   ")
+    rows += [row for warning in plan.warnings for row in wrapped(warning, cells, Role.WARN, indent=" ! ")]
     rows.append(line(Span(" CALLS", Role.HEADING)))
     for index, step in enumerate(plan.steps, start=1):
-        number = f" {index} " if several else " "
-        rows += wrapped(step.call, cells, Role.TEXT, indent=number)
+        number = f" {index} " if len(plan.steps) > 1 else " "
+        rows += wrapped(f"{step.connection}: {step.call}", cells, Role.TEXT, indent=number)
         rows += wrapped(f"only if {step.precondition}", cells, Role.MUTED, indent="   ")
         if step.undo:
             rows += wrapped(f"undo: {step.undo}", cells, Role.MUTED, indent="   ")
+    if plan.checks:
+        rows.append(line(Span(" CHECKS", Role.HEADING)))
+        for check in plan.checks:
+            severity = symbols.CHECK_SEVERITY[check.status]
+            mark = f" {glyphs.states[severity]} "
+            rows += wrapped(f"{check.name}: {check.text}", cells, symbols.ROLES[severity], indent=mark)
     return rows
 
 
@@ -132,20 +138,18 @@ def _broken(text: Line, cells: int, indent: int) -> list[Line]:
 
 
 def _checks(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
-    """All checks, the ones that did not pass first, packed into lines."""
-    order = sorted(plan.checks, key=lambda check: symbols.CHECK_SEVERITY[check.status].rank)
+    """The checks that did not pass, with what they say; the ones that did by their names."""
     rows: list[Line] = []
-    row: Line = line(Span(" checks ", Role.MUTED))
-    for check in order:
+    troubled = [check for check in plan.checks if check.status is not CheckStatus.PASS]
+    troubled.sort(key=lambda check: symbols.CHECK_SEVERITY[check.status].rank)
+    for check in troubled:
         severity = symbols.CHECK_SEVERITY[check.status]
-        part = line(
-            Span(f"{glyphs.states[severity]}{check.name} ", symbols.ROLES[severity]), Span(f"{check.text}  ", Role.TEXT)
-        )
-        if width_of(row) > 8 and width_of(row) + width_of(part) > cells:
-            rows.append(row)
-            row = line("        ")
-        row = (*row, *part)
-    rows.append(clip(row, cells))
+        mark = f" {glyphs.states[severity]} "
+        rows += wrapped(f"{check.name}: {check.text}", cells, symbols.ROLES[severity], indent=mark, limit=2)
+    passed = dict.fromkeys(check.name for check in plan.checks if check.status is CheckStatus.PASS)
+    if passed:
+        mark = f" {glyphs.states[Severity.OK]} "
+        rows.append(clip(line(Span(mark, Role.OK), Span("checked: ", Role.MUTED), ", ".join(passed)), cells))
     return rows
 
 
@@ -199,23 +203,27 @@ def refused(refusal: Refusal, cells: int) -> list[Line]:
 
 
 def progress(action: ActionProgress, glyphs: Glyphs, cells: int) -> list[Line]:
-    """A line a step: not sent yet, sent, verified, rejected or unknown; and what is being done now."""
+    """A line a step: verified, in hand, rejected, unknown or still to come; and what is being done now."""
     rows: list[Line] = []
     results = {result.index: result for result in action.results}
     for index, step in enumerate(action.plan.steps):
         result = results.get(index)
         status = result.status if result else StepStatus.NOT_SENT
         severity, text = _STEPS[status]
+        glyph, role = glyphs.states[severity], symbols.ROLES[severity]
+        if status is StepStatus.NOT_SENT:
+            glyph, role = " ", Role.MUTED
+            text = "to come" if action.outcome is None else "not sent"
         if result is None and action.outcome is None and index == action.step:
-            severity, text = Severity.WAIT, _STAGES[action.stage]
-        mark = Span(f" {glyphs.states[severity]} ", symbols.ROLES[severity])
-        what = step.after if step.mutates else step.call
-        rows.append(
-            clip(
-                line(mark, Span(f"{step.connection} ", Role.TITLE), f"{what}: ", Span(text, symbols.ROLES[severity])),
-                cells,
-            )
-        )
+            glyph, role = glyphs.states[Severity.WAIT], Role.WAIT
+            waits = not step.mutates and action.stage is Stage.SENDING
+            text = "waiting" if waits else _STAGES[action.stage]
+        told = writes.change(step)
+        what = f"{told.before} {glyphs.arrow} {told.after}" if told.kind == "alias" else told.after
+        text = f": {text}"
+        head = line(Span(f" {glyph} ", role), Span(f"{told.kind:<9}", Role.TITLE))
+        room = max(cells - width_of(head) - len(text), 8)
+        rows.append(clip(line(*head, cut(what, room, glyphs.ellipsis), Span(text, role)), cells))
         if result is not None and result.detail and status is not StepStatus.VERIFIED:
             rows += wrapped(str(result.detail), cells, Role.MUTED, indent="     ", limit=3)
         if result is not None:
@@ -235,23 +243,38 @@ _STAGES: Final[Mapping[Stage, str]] = MappingProxyType(
 )
 
 
-def outcome(result: Outcome, action: ActionProgress | None, glyphs: Glyphs, cells: int) -> list[Line]:
-    """How it ended, in words; the steps; what was read back; and where it is recorded."""
-    word, role = _OUTCOMES[result.kind]
-    took = f" in {result.duration_s:.1f} s" if result.duration_s else ""
-    by = f" by {result.by}" if result.by else ""
-    rows = wrapped(f"{word}{by}{took}: {result.message}", cells, role, indent=" ")
+def outcome(result: Outcome, plan: Plan, action: ActionProgress | None, glyphs: Glyphs, cells: int) -> list[Line]:
+    """What is so now and where it is recorded; then the steps and what was read back."""
+    _, role = _OUTCOMES[result.kind]
+    came_to = "; ".join(writes.essence(plan, result.steps))
+    rows: list[Line] = []
+    if result.kind is OutcomeKind.APPLIED and came_to:
+        rows += wrapped(came_to, cells, role, indent=" ")
+    else:
+        by = f"by {result.by}: " if result.by else ""
+        rows += wrapped(f"{by}{result.message}", cells, role, indent=" ")
+        if came_to:
+            rows += wrapped(f"so far: {came_to}", cells, Role.STRONG, indent=" ")
+        if result.kind is OutcomeKind.UNKNOWN:
+            rows += wrapped(_UNKNOWN_NEXT, cells, Role.TEXT, indent=" ")
+    rows += wrapped(f"audited: key 6, or mlrelease audit show {result.intent_id}", cells, Role.MUTED, indent=" ")
     if action is not None:
         rows += progress(action, glyphs, cells)
     for text in result.verified:
         rows += wrapped(f"read back: {text}", cells, Role.TEXT, indent=" ")
-    rows += wrapped(
-        f"audited as intent {result.intent_id}: key 6, or mlrelease audit show {result.intent_id}",
-        cells,
-        Role.MUTED,
-        indent=" ",
-    )
     return rows
+
+
+def ending_title(plan: Plan, ending: Outcome | Refusal) -> str:
+    """How it ended, how long it took, what it was: "APPLIED in 37 s: roll back diabetes to 2"."""
+    word, _ = outcome_word(ending)
+    took = f" in {ending.duration_s:.0f} s" if isinstance(ending, Outcome) and ending.duration_s >= 1 else ""
+    return f"{word}{took}: {plan.summary or f'{verb_word(plan.verb)} {plan.target.name}'}"
+
+
+_UNKNOWN_NEXT: Final = (
+    "It is open in the audit and is read again; do not send it twice. The row above shows what is so."
+)
 
 
 def outcome_word(result: Outcome | Refusal) -> tuple[str, Role]:

@@ -38,6 +38,30 @@ def weight(weight_bp: int | None) -> str:
     return UNKNOWN if weight_bp is None else f"{weight_bp / 100:g}%"
 
 
+def shares_differ(metrics: VariantMetrics | None, weight_bp: int | None) -> bool:
+    """Whether the share of traffic that is seen is another than the weight that is set: by more than three points and more
+    than chance explains (four standard deviations of a binomial share). Where few requests were seen nothing is said."""
+    seen = metrics.observed_share if metrics is not None else None
+    if metrics is None or seen is None or weight_bp is None or not math.isfinite(seen):
+        return False
+    wanted = weight_bp / 10_000
+    total = (metrics.requests or 0.0) / seen if seen > 0 else 0.0
+    if seen > 0 and total < 100:
+        return False
+    chance = 4 * math.sqrt(wanted * (1 - wanted) / total) if total else 0.0
+    return abs(seen - wanted) > max(0.03, chance)
+
+
+def canary_share(weight_bp: int | None, metrics: VariantMetrics | None) -> tuple[str, bool]:
+    """The canary's weight as it is set ("25%"), or where another share is seen both, set before seen ("25/12%"), and True."""
+    told = weight(weight_bp)
+    seen = metrics.observed_share if metrics is not None else None
+    if metrics is None or seen is None or not shares_differ(metrics, weight_bp):
+        return told, False
+    both = f"{told.removesuffix('%')}/{share(seen)}"
+    return both if len(both) <= 6 else both.removesuffix("%"), True
+
+
 def errors(ratio: float | None) -> str:
     """An error ratio 0–1 in per cent, without the sign: "4.10"."""
     return UNKNOWN if ratio is None or not math.isfinite(ratio) else f"{ratio * 100:.2f}"

@@ -26,7 +26,7 @@ from mlrelease_tui.domain.plan import Level, Outcome, Plan, Refusal
 from mlrelease_tui.domain.policy import READ_ONLY, Access
 from mlrelease_tui.presentation import plan as view
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, spread
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, spread, width_of
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.canvas import Canvas
 from mlrelease_tui.widgets.sheet import Sheet
@@ -343,25 +343,24 @@ class PlanPanel(Vertical):
                 line(Span(" reading and planning ...", Role.MUTED)),
             ]
         if self.stance is Stance.DONE and self._ending is not None:
-            word, _ = view.outcome_word(self._ending)
             ended = (
                 view.refused(self._ending, cells)
                 if isinstance(self._ending, Refusal)
-                else view.outcome(self._ending, self._action, self._glyphs, cells)
+                else view.outcome(self._ending, plan, self._action, self._glyphs, cells)
             )
-            return self._titled(f"{word}: {view.verb_word(plan.verb)} {plan.target.name}", cells), ended
+            return self._titled(view.ending_title(plan, self._ending), cells), ended
         if self.stance is Stance.SENT:
             rows = view.progress(self._action, self._glyphs, cells) if self._action else []
             return (
-                self._titled(f"UNDER WAY: {view.verb_word(plan.verb)} {plan.target.name}", cells),
+                self._titled(f"UNDER WAY: {plan.summary or view.verb_word(plan.verb)}", cells),
                 rows or [line(Span(" recording the intent", Role.MUTED))],
             )
         heading = view.title(plan, self._now(), self._glyphs, cells)
         return heading, view.shell(plan, cells) if self._as_shell else view.body(plan, self._glyphs, cells)
 
     def _titled(self, text: str, cells: int) -> Line:
-        head = line(Span(f" {text} ", Role.TITLE))
-        return clip((*head, Span(self._glyphs.rule * cells, Role.MUTED)), cells)
+        head = clip(line(Span(f" {text} ", Role.TITLE)), cells)
+        return (*head, Span(self._glyphs.rule * (cells - width_of(head)), Role.MUTED))
 
     def _buttons(self) -> Line:
         cells = max(self.size.width, 40)

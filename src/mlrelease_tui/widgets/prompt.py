@@ -95,6 +95,11 @@ class Prompt(Vertical):
     def text(self) -> str:
         return self.query_one(Input).value
 
+    @property
+    def suggests(self) -> bool:
+        """Whether there is something to complete now."""
+        return bool(self._suggestions)
+
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
