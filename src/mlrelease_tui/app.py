@@ -9,20 +9,22 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from rich.text import Text
 from textual import on
 
 from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
-from mlrelease_tui.presentation.lines import Role
+from mlrelease_tui.presentation.lines import Role, cut
 from mlrelease_tui.screens import commands
-from mlrelease_tui.screens.acting import ActingScreen
+from mlrelease_tui.screens.alarm import Alarm
 from mlrelease_tui.screens.base import Flags, ReleaseScreen
 from mlrelease_tui.screens.output import FrameApp
 from mlrelease_tui.screens.pulse import Pulse
+from mlrelease_tui.screens.scope import EVERYTHING, Scope, choices
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.screens.views import HOME, VIEWS
 from mlrelease_tui.store.state import State
@@ -76,7 +78,12 @@ class MlreleaseApp(FrameApp):
         self._trail: list[tuple[str, str]] = []
         self._last = (HOME, "")
         self._frozen: State | None = None
-        self._pulse = Pulse(self._draw, self._later, lambda: self.backlog, time.monotonic)
+        self._scope = EVERYTHING
+        self._alarm = Alarm(services.monotonic)
+        self._titled = ""
+        self._pulse = Pulse(
+            self._draw, self._later, lambda: self.backlog, time.monotonic, slow=services.appearance.slow
+        )
         self._unsubscribe: Callable[[], None] = lambda: None
 
     # --- looks
@@ -114,6 +121,8 @@ class MlreleaseApp(FrameApp):
 
     def on_unmount(self) -> None:
         self._unsubscribe()
+        if self._titled:
+            self._write("\x1b[23;2t")
 
     def _ended_by(self, number: signal.Signals) -> None:
         """Restore the terminal and leave with 128 + the signal, even where the terminal is gone and writing to it hangs."""
@@ -164,7 +173,33 @@ class MlreleaseApp(FrameApp):
 
     def _draw(self) -> None:
         state = self._frozen if self._frozen is not None else self.services.store.state
-        self.current.refresh_view(state, self.services.now(), Flags(self._frozen is not None, self._pulse.slow))
+        view = self.current
+        view.refresh_view(state, self.services.now(), Flags(self._frozen is not None, self._pulse.slow, self._scope))
+        top = self.screen
+        if top is not view and hasattr(top, "redraw"):
+            # A page over the view: made anew, so that what it tells stays true.
+            top.redraw()
+        if self._frozen is None:
+            self._sound(view.statuses())
+
+    def _sound(self, statuses: Iterable[EndpointStatus]) -> None:
+        """Ring for what began to burn, and say in the terminal's title how much burns."""
+        if not self.services.appearance.bell:
+            return
+        if self._alarm.hear(statuses):
+            self.bell()
+        title = self._alarm.title
+        if title != self._titled and (self._titled or self._alarm.burning):
+            # The title that the terminal had before is kept by the terminal (XTWINOPS 22) and given back at the end.
+            keep = "" if self._titled else "\x1b[22;2t"
+            self._titled = title
+            self._write(f"{keep}\x1b]2;{title}\x07")
+
+    def _write(self, escape: str) -> None:
+        """Send a sequence that draws nothing."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(escape)
+            self._driver.flush()
 
     def _later(self, delay: float, callback: Callable[[], None]) -> None:
         if delay > 0:
@@ -238,22 +273,21 @@ class MlreleaseApp(FrameApp):
     # --- everywhere
 
     def action_help(self) -> None:
-        from mlrelease_tui.screens.overlay import PageScreen, help_page
+        from mlrelease_tui.screens.overlay import PageScreen, Tab, help_page
 
         if isinstance(self.screen, ReleaseScreen):
             view = self.current
-            self.push_screen(PageScreen(f"Keys: {view.NAME}", help_page(view.SCOPES, self.keymap_chosen)))
+            self.push_screen(PageScreen(f"Keys: {view.NAME}", [Tab("", help_page(view.SCOPES, self.keymap_chosen))]))
 
-    @on(ActingScreen.Explain)
-    def _explain(self, event: ActingScreen.Explain) -> None:
-        from mlrelease_tui.presentation.endpoint import explain
-        from mlrelease_tui.screens.overlay import PageScreen
+    @on(ReleaseScreen.Inspect)
+    def _inspect(self, event: ReleaseScreen.Inspect) -> None:
+        from mlrelease_tui.screens.inspecting import page_of
 
-        status = self.current.status_of(event.endpoint)
-        if status is not None:
-            now, glyphs = self.services.now(), self._glyphs
-            title = f"Why {status.ref.id} is {status.severity.value.upper()}"
-            self.push_screen(PageScreen(title, lambda cells: explain(status, now, glyphs, cells)))
+        page = page_of(self.current, event.page)
+        if page is None:
+            self.current.say("nothing is selected")
+        else:
+            self.push_screen(page)
 
     def action_command(self) -> None:
         self.current.open_command_line()
@@ -281,8 +315,8 @@ class MlreleaseApp(FrameApp):
         else:
             self.theme = name
 
-    @on(ActingScreen.Copy)
-    def _copy(self, event: ActingScreen.Copy) -> None:
+    @on(ReleaseScreen.Copy)
+    def _copy(self, event: ReleaseScreen.Copy) -> None:
         self._copy_out(event.text, event.what)
 
     @on(PlanPanel.WantsCopy)
@@ -292,17 +326,47 @@ class MlreleaseApp(FrameApp):
     def _copy_out(self, text: str, what: str) -> None:
         escape = sequence(text, self._environ)
         if escape is None:
-            self.current.say(f"{what}: too long for a terminal's clipboard", Role.WARN)
+            self._tell(f"{what}: too long for a terminal's clipboard")
             return
-        if self._driver is not None:
-            self._driver.write(escape)
-        self.current.say(f"sent {what} to the terminal's clipboard: {text}")
+        self._write(escape)
+        told = text if "\n" not in text else f"{len(text)} characters"
+        self._tell(f"sent {what} to the terminal's clipboard: {told}")
+
+    def _tell(self, text: str) -> None:
+        """Say it where the operator looks: in a page over the view, or in the view's footer."""
+        page = self.screen
+        if page is not self.current and hasattr(page, "say"):
+            page.say(cut(text, 44, self._glyphs.ellipsis))
+        else:
+            self.current.say(text)
 
     @on(PlanPanel.WantsArm)
     async def _arm_from_plan(self, event: PlanPanel.WantsArm) -> None:
         """At three in the morning one key: the usual number of minutes, and the plan stays as it is."""
         if self.services.store.state.access.may_write(self.services.now()) is not None:
             await self._arm(self.services.appearance.arm_minutes)
+
+    def action_connection(self) -> None:
+        """Choose which part of the fleet is looked at."""
+        state = self.services.store.state
+        letters = [*"0123456789", *(chr(code) for code in range(ord("a"), ord("z") + 1) if chr(code) != "q")]
+        found = choices(state.connections, state.endpoints.values())
+        items = [Item(letter, text, scope.id) for letter, (scope, text) in zip(letters, found, strict=False)]
+        self.current.open_dock(Menu("Look at", items, id="scope"))
+
+    @on(Menu.Chosen, "#scope")
+    async def _scope_chosen(self, event: Menu.Chosen) -> None:
+        self.current.close_dock()
+        await self._look_at(Scope.parse(event.choice))
+
+    async def action_everything(self) -> None:
+        await self._look_at(EVERYTHING)
+
+    async def _look_at(self, scope: Scope) -> None:
+        self._scope = scope
+        self._draw()
+        if self._view not in {"fleet", "rollouts"} and scope != EVERYTHING:
+            await self.show_view(HOME)
 
     def action_freeze(self) -> None:
         self._frozen = None if self._frozen is not None else self.services.store.state
@@ -375,6 +439,8 @@ def run_app(app: MlreleaseApp, environ: Mapping[str, str] = os.environ) -> int:
 
 
 async def run_app_async(app: MlreleaseApp, environ: Mapping[str, str] = os.environ) -> int:
-    """Run to the end and return the exit code. The mouse is off over SSH: its reports leak as keys on slow links."""
-    await app.run_async(mouse=not environ.get("SSH_CONNECTION"))
+    """Run to the end and return the exit code. Unless the settings say otherwise the mouse is off over SSH: its reports leak as
+    keys on slow links."""
+    wanted = app.services.appearance.mouse
+    await app.run_async(mouse=not environ.get("SSH_CONNECTION") if wanted is None else wanted)
     return app.return_code or 0

@@ -9,6 +9,7 @@ import pytest
 
 from mlrelease_tui.app import MlreleaseApp
 from mlrelease_tui.domain.rollout import Verb
+from mlrelease_tui.screens.overlay import PageScreen
 from mlrelease_tui.screens.views import VIEWS
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.diff_table import DiffTable
@@ -20,7 +21,7 @@ from mlrelease_tui.widgets.sheet import Sheet
 def together() -> list[tuple[str, ...]]:
     """Scopes that are valid at one time: each screen's own with those that are valid everywhere, and the docked ones alone."""
     found = [("app", *load().SCOPES) for load in VIEWS.values()]
-    return [*found, ("plan",), ("menu", "dialog"), ("prompt",)]
+    return [*found, ("plan",), ("menu", "dialog"), ("prompt",), ("page", "dialog", "sheet", "thing")]
 
 
 @pytest.mark.parametrize("preset", keys.PRESETS)
@@ -69,6 +70,7 @@ def test_every_action_exists() -> None:
         "sheet": (Sheet,),
         "plan": (PlanPanel,),
         "prompt": (Prompt,),
+        "page": (PageScreen,),
     }
     for item in keys.CATALOGUE:
         method = f"action_{item.action.partition('(')[0]}"

@@ -33,7 +33,7 @@ async def test_worst_is_first_and_b_w_y_rolls_it_back() -> None:
         await driver.plan.stands(Stance.DONE)
         assert [plan.intent for plan, _, _ in driver.desk.submitted] == [RollBack(FRAUD)]
         assert "APPLIED" in driver.text
-        assert "audited as intent" in driver.text
+        assert "audited: key 6" in driver.text
         await driver.press("plan.cancel")
         assert not driver.plan.open
 
@@ -165,7 +165,7 @@ async def test_every_outcome_is_said_in_words(kind: OutcomeKind) -> None:
         await driver.plan.ready()
         await driver.plan.confirm()
         await driver.plan.stands(Stance.DONE)
-        assert f"{kind.value.upper()}: roll back fraud-scorer" in driver.text
+        assert f"{kind.value.upper()}: roll back fraud-scorer to 41" in driver.text
 
 
 async def test_a_refusal_says_why_and_what_to_do() -> None:

@@ -103,11 +103,14 @@ class Keymap:
 
 @dataclass(frozen=True, slots=True)
 class UiConfig:
-    """`theme` "" and `ascii`, `mouse` None: decided from the terminal. `refresh_s` is the time between two reads, in seconds."""
+    """`theme` "" and `ascii`, `mouse` None: decided from the terminal. `refresh_s` is the time between two reads, in seconds.
+    `bell`: ring when an endpoint becomes critical. `slow`: draw for a slow link from the start."""
 
     theme: str = ""
     ascii: bool | None = None
     mouse: bool | None = None
+    bell: bool = True
+    slow: bool = False
     refresh_s: float = 2.0
     keymap: Keymap = field(default_factory=Keymap)
 

@@ -276,7 +276,7 @@ class Sections:
 
     def ui(self, given: Table) -> UiConfig:
         at: KeyPath = ("ui",)
-        self.only(at, given, ("theme", "ascii", "mouse", "refresh_s", "keymap"))
+        self.only(at, given, ("theme", "ascii", "mouse", "bell", "slow", "refresh_s", "keymap"))
         keymap = self.table(at, given, "keymap")
         keys: KeyPath = (*at, "keymap")
         self.only(keys, keymap, ("preset", "remap"))
@@ -287,6 +287,8 @@ class Sections:
             theme=cast(str, self.value(at, given, "theme", schema.choice(*THEMES)) or ""),
             ascii=cast("bool | None", self.value(at, given, "ascii", schema.boolean)),
             mouse=cast("bool | None", self.value(at, given, "mouse", schema.boolean)),
+            bell=self.value(at, given, "bell", schema.boolean) is not False,
+            slow=self.value(at, given, "slow", schema.boolean) is True,
             refresh_s=cast(float, self.value(at, given, "refresh_s", schema.number(0.5, 3600, "seconds")) or 2.0),
             keymap=Keymap(
                 preset=cast(str, self.value(keys, keymap, "preset", schema.choice(*KEYMAP_PRESETS)) or "default"),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from textual import on
-from textual.message import Message
 
 from mlrelease_tui.domain.intents import (
     AbortRollout,
@@ -22,6 +19,7 @@ from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.lines import Role
+from mlrelease_tui.presentation.menu import words_for
 from mlrelease_tui.screens import commands
 from mlrelease_tui.screens.base import ReleaseScreen
 from mlrelease_tui.store import select
@@ -35,13 +33,6 @@ class ActingScreen(ReleaseScreen):
     BINDINGS = keys.bindings("endpoint")
 
     _menu_of: EndpointRef | None = None
-
-    @dataclass
-    class Copy(Message):
-        """Copy `text` to the operator's clipboard; `what` says what it is."""
-
-        text: str
-        what: str
 
     def selected_status(self) -> EndpointStatus | None:
         ref = self.selected()
@@ -67,7 +58,8 @@ class ActingScreen(ReleaseScreen):
             reason = busy or commands.unavailable(entry.verb, status.endpoint, status.known_good, full=full)
             native = status.endpoint.support(entry.verb).native
             pressed = keys.keys_of(entry.id, self.keymap)
-            items.append(Item(pressed[0] if pressed else "", entry.text, entry.name, reason, str(native)))
+            text = words_for(entry.name, status) or entry.text
+            items.append(Item(pressed[0] if pressed else "", text, entry.name, reason, str(native)))
         self._menu_of = status.ref
         armed = self.state.access.may_write(self.at) is None
         title = f"Actions on {status.ref.id}" + ("" if armed else "  [READ-ONLY: plans open, W arms]")
@@ -115,20 +107,35 @@ class ActingScreen(ReleaseScreen):
             await self.open_plan(RollBack(status.ref))
 
     def action_explain(self) -> None:
-        status = self._acting_on()
-        if status is not None:
-            self.post_message(self.Explain(status.ref.id))
+        self._inspect("why")
 
-    @dataclass
-    class Explain(Message):
-        """Say why this endpoint (id) is in its state."""
+    def action_metrics(self) -> None:
+        self._inspect("metrics")
 
-        endpoint: str
+    def action_events(self) -> None:
+        self._inspect("events")
+
+    def action_logs(self) -> None:
+        self._inspect("logs")
+
+    def _inspect(self, page: str) -> None:
+        if self._acting_on() is not None:
+            self.post_message(self.Inspect(page))
+
+    def marked(self) -> tuple[EndpointRef, ...]:
+        """The endpoints that are marked, in the list's order; the selected one where none is."""
+        ref = self.selected()
+        return (ref,) if ref is not None else ()
 
     def action_copy_name(self) -> None:
-        if (status := self._acting_on()) is not None:
-            self.post_message(self.Copy(status.ref.id, "the name"))
+        self._copy([ref.id for ref in self.marked()], "name")
 
     def action_copy_command(self) -> None:
-        if (status := self._acting_on()) is not None:
-            self.post_message(self.Copy(f"mlrelease endpoint {status.ref.id}", "the command"))
+        self._copy([f"mlrelease endpoint {ref.id}" for ref in self.marked()], "command")
+
+    def _copy(self, texts: list[str], what: str) -> None:
+        if not texts:
+            self.say("no endpoint is selected")
+        else:
+            many = f"the {what}" if len(texts) == 1 else f"{len(texts)} {what}s"
+            self.post_message(self.Copy("\n".join(texts), many))

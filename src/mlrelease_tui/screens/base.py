@@ -11,18 +11,22 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.events import DescendantFocus
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Input
 
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.intents import Intent
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import header
+from mlrelease_tui.presentation.footer import footer
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Role, Span, clip, line
 from mlrelease_tui.screens import commands
 from mlrelease_tui.screens.planning import Planning
+from mlrelease_tui.screens.scope import EVERYTHING, Scope
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
@@ -39,6 +43,7 @@ class Flags:
 
     frozen: bool = False
     slow_link: bool = False
+    scope: Scope = EVERYTHING
 
 
 class ReleaseScreen(Screen[None]):
@@ -53,6 +58,20 @@ class ReleaseScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (40, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = ""
+    BINDINGS = keys.bindings("thing")
+
+    @dataclass
+    class Inspect(Message):
+        """Show all that is known of the selected thing, beginning with this page."""
+
+        page: str
+
+    @dataclass
+    class Copy(Message):
+        """Copy `text` to the operator's clipboard; `what` says what it is."""
+
+        text: str
+        what: str
 
     @dataclass
     class Goto(Message):
@@ -98,6 +117,31 @@ class ReleaseScreen(Screen[None]):
     def selected(self) -> EndpointRef | None:
         """The endpoint that keys on this screen act on."""
         return None
+
+    def thing(self) -> tuple[str, object] | None:
+        """What the keys of `thing` tell of: its name and its domain value. None where nothing is selected."""
+        ref = self.selected()
+        status = self.status_of(ref.id) if ref is not None else None
+        return (status.ref.id, status.endpoint) if status is not None else None
+
+    def address(self) -> str:
+        """Where the selected thing is reached, "" where nobody says."""
+        ref = self.selected()
+        endpoint = self.state.endpoints.get(ref) if ref is not None else None
+        return endpoint.url if endpoint is not None else ""
+
+    def action_describe(self) -> None:
+        self.post_message(self.Inspect("describe"))
+
+    def action_raw(self) -> None:
+        self.post_message(self.Inspect("raw"))
+
+    def action_url(self) -> None:
+        address = self.address()
+        if address:
+            self.post_message(self.Copy(address, "the address"))
+        else:
+            self.say("no address is known: its backend names none", Role.WARN)
 
     def about(self, subject: str) -> None:
         """Show this endpoint or model (by id) from now on."""
@@ -146,12 +190,18 @@ class ReleaseScreen(Screen[None]):
         """The endpoint of that id as judged now."""
         return next((status for status in self.statuses() if status.ref.id == endpoint), None)
 
+    @property
+    def holds_order(self) -> bool:
+        """Whether rows keep their places: the actions menu or a plan is open, and what it is about must not move."""
+        planned = self.planning is not None and self.planning.panel is not None
+        return planned or (self.dock is not None and self.dock.id == "actions")
+
     def _draw_header(self) -> None:
         bar = self.query_one("#header", Bar)
         cells = self.size.width
         counts: Counter[Severity] = Counter(status.severity for status in self.statuses())
         heading = header.Heading(
-            self.crumbs(),
+            self._scoped_crumbs(),
             self.services.operator,
             self.state.access,
             counts,
@@ -166,6 +216,10 @@ class ReleaseScreen(Screen[None]):
                 header.second(self.links(), self.at, self.glyphs, cells),
             ]
         )
+
+    def _scoped_crumbs(self) -> Sequence[str]:
+        first, *rest = self.crumbs()
+        return (f"{first} {self.flags.scope}".rstrip(), *rest)
 
     def links(self) -> list[header.Link]:
         """Every connection that is configured or was ever read."""
@@ -206,20 +260,42 @@ class ReleaseScreen(Screen[None]):
             text, role = self._said
             bar.show([clip(line(Span(f" {text}", role)), self.size.width)])
             return
-        parts: list[Span | str] = [" "]
-        for identity in self._valid_keys():
-            item = keys.entry(identity)
-            pressed = keys.keys_of(identity, self.keymap)
-            if pressed:
-                parts += [Span(keys.display(pressed[0]), Role.KEY), Span(f" {item.hint or item.text}  ", Role.MUTED)]
-        bar.show([clip(line(*parts), self.size.width)])
+        bar.show([footer(self._named_keys(), self.size.width)])
 
-    def _valid_keys(self) -> Sequence[str]:
-        if self.planning is not None and self.planning.panel is not None:
-            if self.planning.panel.stance is not Stance.READY:
-                return ("plan.cancel",)
-            return ("plan.send", "plan.arm", "plan.reason", "plan.shell", "plan.copy", "plan.cancel")
-        return self.footer_keys()
+    def pressed(self, identity: str) -> str:
+        """The key that does this, as it is written for people; "" where it has none."""
+        found = keys.keys_of(identity, self.keymap)
+        return keys.display(found[0]) if found else ""
+
+    def _named(self, *identities: str) -> list[tuple[str, str]]:
+        found = [(self.pressed(identity), keys.entry(identity)) for identity in identities]
+        return [(pressed, item.hint or item.text) for pressed, item in found if pressed]
+
+    def _named_keys(self) -> list[tuple[str, str]]:
+        """What the footer names: the keys of what has the focus, not of what lies below it."""
+        dock = self.dock
+        if isinstance(dock, Prompt):
+            complete = self._named("prompt.complete") if dock.suggests else []
+            return [("Enter", "take"), *complete, *self._named("prompt.leave")]
+        if isinstance(dock, Menu):
+            return [("a letter", "chooses"), (self.pressed("dialog.close"), "close")]
+        panel = self.planning.panel if self.planning is not None else None
+        if panel is None:
+            return self._named(*self.footer_keys())
+        leave = self.pressed("plan.cancel")
+        if panel.stance is not Stance.READY:
+            views = self._named("app.view_audit") if panel.stance is Stance.DONE else []
+            scroll = [("j k", "scroll")] if panel.stance is Stance.DONE else []
+            return [*((key, "audit") for key, _ in views), *scroll, (leave, "close")]
+        if isinstance(self.focused, Input):
+            return [("Enter", "next"), (leave, "back to the keys: nothing is sent while you type")]
+        arming = [] if self.state.access.may_write(self.at) is None else self._named("plan.arm")
+        given = [*arming, *self._named("plan.send", "plan.reason")]
+        return [*given, ("j k", "scroll"), *self._named("plan.shell", "plan.copy"), (leave, "cancel")]
+
+    @on(DescendantFocus)
+    def _focus_moved(self) -> None:
+        self._draw_footer()
 
     def footer_keys(self) -> Sequence[str]:
         return self.FOOTER
@@ -252,6 +328,7 @@ class ReleaseScreen(Screen[None]):
         self.query_one("#work").mount(widget)
         if isinstance(widget, Menu):
             widget.focus()
+        self.call_after_refresh(self._draw_footer)
 
     def close_dock(self) -> bool:
         """Close the prompt or menu; False where there is none."""
@@ -260,6 +337,7 @@ class ReleaseScreen(Screen[None]):
             return False
         widget.remove()
         self.focus_body()
+        self.call_after_refresh(self._draw_footer)
         return True
 
     def focus_body(self) -> None:

@@ -12,27 +12,30 @@ from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.presentation import endpoint as view
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line
 from mlrelease_tui.screens.acting import ActingScreen
+from mlrelease_tui.screens.base import Flags
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
 from mlrelease_tui.widgets.sheet import Sheet
 
 
-def history_of(state: State, ref: EndpointRef) -> dict[str, tuple[VariantMetrics, ...]]:
-    """What the charts of an endpoint are drawn from."""
-    endpoint = state.endpoints.get(ref)
+def history_of(state: State, ref: EndpointRef, flags: Flags) -> dict[str, tuple[VariantMetrics, ...]]:
+    """What the charts of an endpoint are drawn from; nothing on a slow link, where charts cost more than they tell."""
+    endpoint = state.endpoints.get(ref) if not flags.slow_link else None
     return {item.name: select.history(state, ref, item.name) for item in endpoint.variants} if endpoint else {}
 
 
 class EndpointScreen(ActingScreen):
     NAME = "endpoint"
-    SCOPES = ("sheet", "endpoint")
+    SCOPES = ("sheet", "endpoint", "thing")
     FOOTER = (
         "app.back",
         "endpoint.rollback",
         "endpoint.actions",
         "endpoint.explain",
-        "endpoint.copy_name",
         "app.arm",
+        "endpoint.metrics",
+        "endpoint.events",
+        "thing.describe",
         "app.command",
         "app.help",
     )
@@ -72,11 +75,11 @@ class EndpointScreen(ActingScreen):
             return [EMPTY, line(Span(f"  {gone}", Role.MUTED))]
         return view.lines(
             status,
-            history_of(state, ref),
+            history_of(state, ref, self.flags),
             now,
             self.glyphs,
             cells,
-            chart_rows=3 if rows >= 36 else 1,
+            chart_rows=view.chart_rows(rows),
             action=select.action_on(state, ref),
             unresolved=[item for item in state.open_actions if str(item.target) == ref.id],
         )

@@ -26,19 +26,22 @@ from mlrelease_tui.widgets.sheet import Sheet
 
 class FleetScreen(ActingScreen, RowsScreen):
     NAME = "fleet"
-    SCOPES = ("list", "rows", "endpoint")
+    SCOPES = ("list", "rows", "endpoint", "thing")
     FOOTER = (
         "list.open",
         "endpoint.rollback",
         "endpoint.actions",
         "endpoint.explain",
-        "rows.problems",
-        "rows.filter",
         "app.arm",
+        "rows.filter",
         "app.command",
+        "rows.problems",
+        "app.connection",
+        "thing.describe",
         "app.help",
     )
     SORTS = view.SORTS
+    MARKED = "{} marked: c C copy them all; a B act on the cursor's row"
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -59,14 +62,16 @@ class FleetScreen(ActingScreen, RowsScreen):
         status = self._shown.get(self.table.key)
         return status.ref if status else None
 
+    def marked(self) -> tuple[EndpointRef, ...]:
+        found = [status.ref for key, status in self._shown.items() if key in self.table.marks]
+        return tuple(found) or super().marked()
+
     def about(self, subject: str) -> None:
         self.table.select(subject)
 
     def show(self, state: State, now: datetime) -> None:
         statuses = [status for status in self.statuses() if self._wanted(status)]
-        statuses.sort(key=view.sort_key(self.sorted_by))
-        if self.reversed:
-            statuses.reverse()
+        statuses = self.in_order(statuses, view.sort_key(self.sorted_by), tuple(self._shown))
         self._shown = {status.ref.id: status for status in statuses}
         cells = max(self.table.size.width - 2, 20)
         columns = laid_out(view.WIDE if self.wide else view.COLUMNS, cells)
@@ -91,6 +96,8 @@ class FleetScreen(ActingScreen, RowsScreen):
         )
 
     def _wanted(self, status: EndpointStatus) -> bool:
+        if not self.flags.scope.holds(status.endpoint):
+            return False
         if self.problems_only and status.severity is Severity.OK:
             return False
         return not self.wanted or view.matches(status, self.wanted)
@@ -99,8 +106,9 @@ class FleetScreen(ActingScreen, RowsScreen):
         return [key for key, status in self._shown.items() if view.matches(status, wanted)]
 
     def _empty(self, state: State) -> Sequence[Line]:
-        if self.wanted or self.problems_only:
-            return [EMPTY, line(Span(f"  nothing matches ({self.describe_view()}); Esc shows all", Role.MUTED))]
+        if described := self.describe_view():
+            leave = "Esc" if self.wanted or self.problems_only else self.pressed("app.everything")
+            return [EMPTY, line(Span(f"  nothing matches ({described}); {leave} shows all", Role.MUTED))]
         if not state.connections and not state.freshness:
             return [EMPTY, line(Span("  asking the connections ...", Role.MUTED))]
         return [
@@ -113,7 +121,7 @@ class FleetScreen(ActingScreen, RowsScreen):
         status = self._shown.get(self.table.key)
         limit = max(self.table.size.width, 20)
         action = select.action_on(state, status.ref) if status else None
-        note = view.note(status, self.glyphs, limit, action)
+        note = view.note(status, self.glyphs, limit, action, self.pressed)
         described = self.describe_view()
         if described:
             note = [note[0], line(Span(f" [{described}] ", Role.KEY), *note[1])]
@@ -124,11 +132,11 @@ class FleetScreen(ActingScreen, RowsScreen):
             detail.show(
                 endpoint_view.lines(
                     status,
-                    history_of(state, status.ref),
+                    history_of(state, status.ref, self.flags),
                     now,
                     self.glyphs,
                     width,
-                    chart_rows=3 if detail.size.height >= 36 else 1,
+                    chart_rows=endpoint_view.chart_rows(detail.size.height),
                     action=action,
                 )
                 if status is not None

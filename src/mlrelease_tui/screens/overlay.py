@@ -1,45 +1,130 @@
-"""Pages over a view: the help and the explanation. Esc goes back; nothing in them changes anything."""
+"""Pages over a view: the help, and all that is known of one thing, in tabs. Esc goes back; nothing in them changes anything."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.screen import Screen
 
-from mlrelease_tui.presentation.lines import Line, Role, Span, line, spread
+from mlrelease_tui.presentation.lines import Line, Role, Span, cut, line, plain, spread, width_of
 from mlrelease_tui.presentation.manual import Section, page
+from mlrelease_tui.screens.base import ReleaseScreen
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.bars import Bar
 from mlrelease_tui.widgets.sheet import Sheet
 
+Lines = Callable[[int], Sequence[Line]]
+"""Makes a page's lines for a width in cells."""
+
+
+_TURNS: Final = frozenset({"explain", "describe", "raw", "metrics", "events", "logs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """`text` is what is copied, None for the lines as they are."""
+
+    name: str
+    lines: Lines
+    text: Callable[[], str] | None = None
+
 
 class PageScreen(Screen[None]):
-    """A page that scrolls. `lines` makes it for a width in cells."""
+    """Pages of text about one thing, one of them shown. They are made anew while the page is open, so that they stay true."""
 
-    BINDINGS = keys.bindings("dialog")
+    BINDINGS = [  # noqa: RUF012
+        *keys.bindings("dialog", "page"),
+        # The keys that open a page turn to it.
+        *(item for item in keys.bindings("endpoint", "thing") if isinstance(item, Binding) and item.action in _TURNS),
+    ]
     AUTO_FOCUS = "#page"
 
-    def __init__(self, title: str, lines: Callable[[int], Sequence[Line]]) -> None:
+    def __init__(self, title: str, tabs: Sequence[Tab], at: str = "") -> None:
         super().__init__()
         self._title = title
-        self._lines = lines
+        self._tabs = tuple(tabs)
+        self._at = next((index for index, tab in enumerate(self._tabs) if tab.name == at), 0)
+        self._said = ""
 
     def compose(self) -> ComposeResult:
         yield Bar(id="page-title")
         yield Sheet(id="page", focusable=True)
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self._draw)
+        self.call_after_refresh(self.redraw)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._draw)
+        self.call_after_refresh(self.redraw)
 
-    def _draw(self) -> None:
+    @property
+    def tab(self) -> Tab:
+        return self._tabs[self._at]
+
+    def redraw(self) -> None:
+        if not self.is_mounted:
+            return
         cells = max(self.size.width, 40)
-        bar = self.query_one("#page-title", Bar)
-        bar.show([spread(line(Span(f" {self._title}", Role.TITLE)), line(Span("Esc closes ", Role.MUTED)), cells)])
-        self.query_one("#page", Sheet).show(self._lines(cells))
+        self.query_one("#page-title", Bar).show([self._heading(cells)])
+        self.query_one("#page", Sheet).show(self.tab.lines(cells))
+
+    def _heading(self, cells: int) -> Line:
+        names: list[Span | str] = []
+        if len(self._tabs) > 1:
+            for index, tab in enumerate(self._tabs):
+                here = index == self._at
+                names += [" ", Span(f"[{tab.name}]" if here else tab.name, Role.KEY if here else Role.MUTED)]
+        turn = "[ ] turn  " if len(self._tabs) > 1 else ""
+        right = line(Span(f" {self._said or f'{turn}Esc closes'} ", Role.MUTED))
+        room = max(cells - width_of(line(*names)) - width_of(right) - 3, 8)
+        return spread(line(Span(f" {cut(self._title, room)}", Role.TITLE), " ", *names), right, cells)
+
+    def show_tab(self, name: str) -> None:
+        found = next((index for index, tab in enumerate(self._tabs) if tab.name == name), self._at)
+        if found != self._at:
+            self._at, self._said = found, ""
+            self.query_one("#page", Sheet).rewind()
+            self.redraw()
+
+    def _turn(self, by: int) -> None:
+        self.show_tab(self._tabs[(self._at + by) % len(self._tabs)].name)
+
+    def action_next_tab(self) -> None:
+        self._turn(1)
+
+    def action_previous_tab(self) -> None:
+        self._turn(-1)
+
+    def action_explain(self) -> None:
+        self.show_tab("why")
+
+    def action_describe(self) -> None:
+        self.show_tab("describe")
+
+    def action_raw(self) -> None:
+        self.show_tab("raw")
+
+    def action_metrics(self) -> None:
+        self.show_tab("metrics")
+
+    def action_events(self) -> None:
+        self.show_tab("events")
+
+    def action_logs(self) -> None:
+        self.show_tab("logs")
+
+    def action_copy(self) -> None:
+        tab = self.tab
+        text = tab.text() if tab.text is not None else "\n".join(plain(row).rstrip() for row in tab.lines(100))
+        self.post_message(ReleaseScreen.Copy(text, f"this page ({tab.name})" if tab.name else "this page"))
+
+    def say(self, text: str) -> None:
+        """Say something in the title until another tab is shown."""
+        self._said = text
+        self.redraw()
 
     def action_close(self) -> None:
         self.dismiss()
@@ -59,10 +144,10 @@ def sections(scopes: Sequence[str], keymap: Mapping[str, str]) -> list[Section]:
     ]
 
 
-def help_page(scopes: Sequence[str], keymap: Mapping[str, str]) -> Callable[[int], Sequence[Line]]:
+def help_page(scopes: Sequence[str], keymap: Mapping[str, str]) -> Lines:
     """What `?` shows on a screen: what is its own first, then plans and menus, what is valid everywhere, and moving about."""
     moving = {"list", "sheet"}
     own = [scope for scope in reversed(scopes) if scope not in moving]
     acting = ("menu", "plan") if "endpoint" in scopes else ()
-    wanted = [*own, *acting, "app", *(scope for scope in scopes if scope in moving)]
+    wanted = [*own, *acting, "app", *(scope for scope in scopes if scope in moving), "page"]
     return lambda cells: page(sections(wanted, keymap), cells)

@@ -26,7 +26,7 @@ from mlrelease_tui.widgets.sheet import Sheet
 class RolloutsScreen(ActingScreen, RowsScreen):
     NAME = "rollouts"
     CSS_PATH = "rollouts.tcss"
-    SCOPES = ("list", "rows", "endpoint")
+    SCOPES = ("list", "rows", "endpoint", "thing")
     FOOTER = (
         "list.open",
         "endpoint.rollback",
@@ -37,6 +37,7 @@ class RolloutsScreen(ActingScreen, RowsScreen):
         "app.command",
         "app.help",
     )
+    MARKED = "{} marked"
     SORTS = {key: text for key, text in fleet_view.SORTS.items() if key in {"state", "endpoint", "changed"}}  # noqa: RUF012
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -55,6 +56,10 @@ class RolloutsScreen(ActingScreen, RowsScreen):
         status = self._shown.get(self.table.key)
         return status.ref if status else None
 
+    def marked(self) -> tuple[EndpointRef, ...]:
+        found = [status.ref for key, status in self._shown.items() if key in self.table.marks]
+        return tuple(found) or super().marked()
+
     def about(self, subject: str) -> None:
         self.redraw()
         self.table.select(subject)
@@ -64,12 +69,11 @@ class RolloutsScreen(ActingScreen, RowsScreen):
             status
             for status in self.statuses()
             if status.endpoint.rollout.in_flight
+            and self.flags.scope.holds(status.endpoint)
             and not (self.problems_only and status.severity is Severity.OK)
             and (not self.wanted or fleet_view.matches(status, self.wanted))
         ]
-        found.sort(key=fleet_view.sort_key(self.sorted_by))
-        if self.reversed:
-            found.reverse()
+        found = self.in_order(found, fleet_view.sort_key(self.sorted_by), tuple(self._shown))
         self._shown = {status.ref.id: status for status in found}
         columns = laid_out(view.COLUMNS, max(self.table.size.width - 2, 20))
 
@@ -95,7 +99,7 @@ class RolloutsScreen(ActingScreen, RowsScreen):
             sheet.show([])
             return
         cells = max(sheet.size.width, 60)
-        sheet.show(view.detail(status, history_of(state, status.ref), state.audit, now, self.glyphs, cells))
+        sheet.show(view.detail(status, history_of(state, status.ref, self.flags), state.audit, now, self.glyphs, cells))
 
     @on(DiffTable.Moved, "#rollouts")
     def _moved(self, event: DiffTable.Moved) -> None:

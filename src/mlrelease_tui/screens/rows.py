@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from textual import on
 
+from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.screens.base import ReleaseScreen
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.diff_table import DiffTable
@@ -20,6 +21,9 @@ class RowsScreen(ReleaseScreen):
     BINDINGS = keys.bindings("rows")
     SORTS: ClassVar[Mapping[str, str]] = {}
     """Column key → how the sort picker calls that order. The first is the default."""
+
+    MARKED: ClassVar[str] = ""
+    """What marks are good for here, with the number of them."""
 
     wanted = ""
     """The filter: words that must all be found, `!word` must not be."""
@@ -44,6 +48,10 @@ class RowsScreen(ReleaseScreen):
     def describe_view(self) -> str:
         """What differs from the plain list, in words: filter, problems only, order. "" where nothing does."""
         parts: list[str] = []
+        if scope := str(self.flags.scope):
+            parts.append(f"only {scope}")
+        if self.MARKED and (marked := len(self.table.marks)):
+            parts.append(self.MARKED.format(marked))
         if self.wanted:
             parts.append(f"filter: {self.wanted}")
         if self.problems_only:
@@ -112,7 +120,25 @@ class RowsScreen(ReleaseScreen):
         target = (ahead[0] if by > 0 else ahead[-1]) if ahead else (places[0] if by > 0 else places[-1])
         self.table.move_to(target)
 
+    @on(DiffTable.Marked)
+    def _marked(self, event: DiffTable.Marked) -> None:
+        event.stop()
+        if self.MARKED:
+            self.redraw()
+
     # --- order
+
+    def in_order(
+        self, found: Sequence[EndpointStatus], key: Callable[[EndpointStatus], Any], shown: Sequence[str]
+    ) -> list[EndpointStatus]:
+        """As sorted and reversed now. While a menu or a plan is open rows keep the places in which they are `shown`."""
+        ordered = sorted(found, key=key)
+        if self.reversed:
+            ordered.reverse()
+        if self.holds_order:
+            places = {name: index for index, name in enumerate(shown)}
+            ordered.sort(key=lambda status: places.get(status.ref.id, len(places)))
+        return ordered
 
     def action_sort(self) -> None:
         items = [Item(str(number), text, column) for number, (column, text) in enumerate(self.SORTS.items(), start=1)]

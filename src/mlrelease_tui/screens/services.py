@@ -60,13 +60,17 @@ class Auditing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How it looks and answers. `theme` "" takes what fits the terminal; `animated` is never true over SSH."""
+    """How it looks and answers. `theme` "" takes what fits the terminal. `mouse` None: off over SSH, on otherwise. `bell`: ring and
+    set the title when something begins to burn. `slow`: draw as for a slow link from the start."""
 
     theme: str = ""
     ascii: bool = False
     key_preset: str = "default"
     keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     arm_minutes: int = 15
+    mouse: bool | None = None
+    bell: bool = True
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

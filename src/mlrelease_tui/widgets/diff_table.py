@@ -36,6 +36,16 @@ class DiffTable(Canvas, can_focus=True):
             return self.table
 
     @dataclass
+    class Marked(Message):
+        """Other rows are marked."""
+
+        table: DiffTable
+
+        @property
+        def control(self) -> DiffTable:
+            return self.table
+
+    @dataclass
     class Opened(Message):
         """Enter on a row."""
 
@@ -57,6 +67,7 @@ class DiffTable(Canvas, can_focus=True):
         self._key = ""
         self._top = 0
         self._marks: set[str] = set()
+        self._marked_last = ""
         self._cursor_glyph = cursor
         self._mark_glyph = mark
         self._empty: Sequence[Line] = (((Span(empty, Role.MUTED),)) if empty else EMPTY,)
@@ -180,12 +191,27 @@ class DiffTable(Canvas, can_focus=True):
     def action_mark(self) -> None:
         if self._key:
             self._marks ^= {self._key}
+            self._marked_last = self._key
             self.redraw()
+            self.post_message(self.Marked(self))
             self.move_to(self.cursor_index + 1)
+
+    def action_mark_range(self) -> None:
+        """Mark all from the last mark, or from here, to the cursor."""
+        if not self._key:
+            return
+        here = self.cursor_index
+        start = self._index.get(self._marked_last, here)
+        self._marks |= set(self._keys[min(start, here) : max(start, here) + 1])
+        self._marked_last = self._key
+        self.redraw()
+        self.post_message(self.Marked(self))
 
     def action_unmark(self) -> None:
         self._marks.clear()
+        self._marked_last = ""
         self.redraw()
+        self.post_message(self.Marked(self))
 
     def on_resize(self) -> None:
         self._keep_visible()

@@ -1,0 +1,62 @@
+"""The pages about what is selected on a view: why, everything, JSON, numbers, events, logs. Each is made from what is known now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mlrelease_tui.domain.status import EndpointStatus
+from mlrelease_tui.presentation import inspect
+from mlrelease_tui.presentation.endpoint import explain
+from mlrelease_tui.presentation.lines import Line, Role, Span, line
+from mlrelease_tui.screens.base import ReleaseScreen
+from mlrelease_tui.screens.overlay import PageScreen, Tab
+from mlrelease_tui.store import select
+
+
+def page_of(view: ReleaseScreen, at: str) -> PageScreen | None:
+    """All that is known of what is selected on the view, beginning with the page called `at`; None where nothing is selected."""
+    found = view.thing()
+    if found is None:
+        return None
+    name, value = found
+    ref = view.selected()
+    if ref is None or ref.id != name:
+        tabs = [
+            Tab("describe", lambda cells: inspect.describe(value, cells)),
+            Tab("raw", lambda cells: inspect.raw(value, cells), lambda: inspect.as_json(value)),
+        ]
+        return PageScreen(name, tabs, at)
+    return PageScreen(ref.name, _endpoint_tabs(view, name), at)
+
+
+def _endpoint_tabs(view: ReleaseScreen, name: str) -> Sequence[Tab]:
+    services, glyphs = view.services, view.glyphs
+
+    def status() -> EndpointStatus | None:
+        state = services.store.state
+        ref = next((ref for ref in state.endpoints if ref.id == name), None)
+        return select.status_of(state, ref, services.now()) if ref is not None else None
+
+    def told(make: Callable[[EndpointStatus, int], Sequence[Line]]) -> Callable[[int], Sequence[Line]]:
+        def lines(cells: int) -> Sequence[Line]:
+            now = status()
+            return make(now, cells) if now is not None else [line(Span(f" {name} is gone", Role.WARN))]
+
+        return lines
+
+    def events(now: EndpointStatus, cells: int) -> Sequence[Line]:
+        state = services.store.state
+        return inspect.events(now, state.audit, state.open_actions, cells)
+
+    def as_json() -> str:
+        now = status()
+        return inspect.as_json(now.endpoint) if now is not None else ""
+
+    return [
+        Tab("why", told(lambda now, cells: explain(now, services.now(), glyphs, cells))),
+        Tab("describe", told(inspect.describe)),
+        Tab("raw", told(lambda now, cells: inspect.raw(now.endpoint, cells)), as_json),
+        Tab("metrics", told(inspect.metrics)),
+        Tab("events", told(events)),
+        Tab("logs", told(inspect.no_logs)),
+    ]
