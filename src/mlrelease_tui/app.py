@@ -15,6 +15,7 @@ from typing import Final
 from rich.text import Text
 from textual import on
 
+from mlrelease_tui.domain.action import AuditEntry
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
@@ -27,6 +28,7 @@ from mlrelease_tui.screens.pulse import Pulse
 from mlrelease_tui.screens.scope import EVERYTHING, Scope, choices
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.screens.views import HOME, VIEWS
+from mlrelease_tui.store.facts import AuditObserved, Fact
 from mlrelease_tui.store.state import State
 from mlrelease_tui.themes import DEFAULT, NAMES, THEMES
 from mlrelease_tui.themes.dark import PALETTE as FALLBACK
@@ -78,6 +80,8 @@ class MlreleaseApp(FrameApp):
         self._trail: list[tuple[str, str]] = []
         self._last = (HOME, "")
         self._frozen: State | None = None
+        self._started_at = services.now()
+        self._settled: set[str] = set()
         self._scope = EVERYTHING
         self._alarm = Alarm(services.monotonic)
         self._titled = ""
@@ -110,7 +114,7 @@ class MlreleaseApp(FrameApp):
         return self._screen_for(HOME)
 
     def on_mount(self) -> None:
-        self._unsubscribe = self.services.store.subscribe(lambda state, fact: self._pulse.changed())
+        self._unsubscribe = self.services.store.subscribe(lambda state, fact: self._heard(fact))
         self.set_interval(TICK_S, self._pulse.changed)
         # What is known is on the screen before anything is read anew, and before anything heavy is imported for it.
         self.call_after_refresh(self._when_painted)
@@ -170,6 +174,24 @@ class MlreleaseApp(FrameApp):
             if isinstance(screen, ReleaseScreen):
                 return screen
         raise LookupError("no view is open")
+
+    def _heard(self, fact: Fact) -> None:
+        self._pulse.changed()
+        if isinstance(fact, AuditObserved):
+            self._tell_settled(fact.entries)
+
+    def _tell_settled(self, entries: Iterable[AuditEntry]) -> None:
+        """Say what became of an action that an earlier run left open, once, when it is found out."""
+        found = [entry for entry in entries if entry.kind == "reconciled" and entry.at >= self._started_at]
+        new = [entry for entry in found if entry.id not in self._settled]
+        self._settled |= {entry.id for entry in new}
+        if new:
+            last = new[-1]
+            word = last.result.replace("_", " ")
+            more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+            where = self.current.pressed("app.view_audit")
+            told = f"left open before: {last.verb} {last.target}: {word}{more}; {where} has the audit"
+            self.current.say(told, Role.WARN)
 
     def _draw(self) -> None:
         state = self._frozen if self._frozen is not None else self.services.store.state

@@ -91,10 +91,16 @@ class Driver:
         self.services = given
         self.clock = clock
         self.plan = PlanDriver(self)
-        assert isinstance(given.desk, ScriptedDesk)
-        assert isinstance(given.reader, ScriptedReader)
-        self.desk = given.desk
-        self.reader = given.reader
+
+    @property
+    def desk(self) -> ScriptedDesk:
+        assert isinstance(self.services.desk, ScriptedDesk)
+        return self.services.desk
+
+    @property
+    def reader(self) -> ScriptedReader:
+        assert isinstance(self.services.reader, ScriptedReader)
+        return self.services.reader
 
     # --- doing
 

@@ -104,7 +104,9 @@ def test_every_verb_has_usage_and_a_builder() -> None:
 def test_completions_lead_to_lines_that_parse() -> None:
     for typed in ("", "p", "roll", "endpoint ch", "chur"):
         for line, _ in commands.completions(typed, STATE.endpoints, ("dark",)):
-            assert not isinstance(commands.parse(line, STATE.endpoints, FRAUD), commands.Mistake) or line in commands.USAGE
+            assert (
+                not isinstance(commands.parse(line, STATE.endpoints, FRAUD), commands.Mistake) or line in commands.USAGE
+            )
     assert commands.completions("endpoint ch", STATE.endpoints, ())[0][0] == "endpoint churn"
     assert ("rollback churn", commands.USAGE["rollback"]) in commands.completions("rollback ch", STATE.endpoints, ())
     assert [line for line, _ in commands.everything("roll back", ())] == ["rollback"]

@@ -206,7 +206,11 @@ def _moves(status: EndpointStatus, press: Callable[[str], str]) -> list[Span | s
             ]
         if rollout.phase is not Phase.HELD:
             onward += [Span(f"{act} {press('menu.hold')}", Role.KEY), " hold  "]
-    return [*good, *onward]
+    hold = rollout.hold
+    held = (
+        [Span(f"held by {hold.by}  ", Role.HOLD)] if hold is not None and status.severity is not Severity.HOLD else []
+    )
+    return [*good, *onward, *held]
 
 
 def _last(status: EndpointStatus) -> list[Span | str]:

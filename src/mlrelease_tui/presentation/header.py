@@ -27,7 +27,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What the first line says. `counts` by severity, `frozen` since when the screen is frozen."""
+    """What the first line says. `counts` by severity, `frozen` whether the screen is frozen, `unresolved` how many actions
+    have an outcome that nobody knows yet."""
 
     crumbs: Sequence[str]
     operator: str
@@ -37,6 +38,7 @@ class Heading:
     busy: int = 0
     frozen: bool = False
     slow_link: bool = False
+    unresolved: int = 0
 
 
 def access(value: Access, now: datetime) -> Span:
@@ -55,6 +57,8 @@ def first(heading: Heading, glyphs: Glyphs, cells: int) -> Line:
         right.append(line(Span("slow link", Role.MUTED)))
     if heading.busy:
         right.append(line(Span(f"{heading.busy} RUNNING", Role.ARMED)))
+    if heading.unresolved:
+        right.append(line(Span(f"{heading.unresolved} OPEN", Role.WARN)))
     for severity in (Severity.CRIT, Severity.WARN, Severity.HOLD, Severity.WAIT, Severity.STALE):
         count = heading.counts.get(severity, 0)
         if count:

@@ -209,6 +209,7 @@ class ReleaseScreen(Screen[None]):
             len(self.services.desk.busy),
             self.flags.frozen,
             self.flags.slow_link,
+            len(self.state.open_actions),
         )
         bar.show(
             [
