@@ -215,8 +215,12 @@ async def test_accepted_and_never_observed_is_unknown_not_done(tmp_path: Path) -
     assert outcome.kind is OutcomeKind.UNKNOWN
     assert "accepted, not observed" in outcome.message
     assert "v3 weighs 10%, not 25%" in outcome.message
-    # The desk looks once more by itself and tells the audit.
-    assert seat.kinds() == ["intent", "sent", "step", "outcome", "reconciled"]
+    # It may still take effect: it stays open, and a later look tells the audit.
+    assert [action.intent_id for action in seat.store.state.open_actions] == [outcome.intent_id]
+    assert seat.kinds() == ["intent", "sent", "step", "outcome"]
+    assert seat.clock.elapsed_s < executor.LOST_ANSWER_S, "whoever asked was made to wait"
+    assert await seat.desk.reconcile() == ()
+    assert seat.kinds()[-1] == "reconciled"
     seat.audit_holds()
 
 

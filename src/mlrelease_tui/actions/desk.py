@@ -207,7 +207,8 @@ class Desk:
         result = await self._executor.execute(plan, by=self._journal.operator, why=why, typed=typed)
         await self.refresh_audit()
         if isinstance(result, Outcome) and result.kind is OutcomeKind.UNKNOWN:
-            await self.reconcile()
+            # Whoever asked has the answer that there is; what comes of it is told by the next look.
+            await self.reconcile(patient=False)
         return result
 
     async def settle(self, within_s: float) -> bool:
@@ -217,10 +218,10 @@ class Desk:
         _, pending = await asyncio.wait(tuple(self._running.values()), timeout=within_s)
         return not pending
 
-    async def reconcile(self) -> tuple[OpenAction, ...]:
-        """Look again at every intent without an outcome."""
+    async def reconcile(self, *, patient: bool = True) -> tuple[OpenAction, ...]:
+        """Look again at every intent without an outcome; `patient` waits for what left a moment ago."""
         try:
-            still = await reconcile(self._journal, self._reader, self._pace)
+            still = await reconcile(self._journal, self._reader, self._pace, patient=patient)
         except NotDurable as error:
             self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
             return ()

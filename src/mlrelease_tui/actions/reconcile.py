@@ -23,11 +23,11 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{
 _MAY_CHANGE: Final = frozenset({"not_applied", "partial"})
 
 
-async def reconcile(journal: Journal, reader: Reader, pace: Pace) -> tuple[OpenAction, ...]:
+async def reconcile(journal: Journal, reader: Reader, pace: Pace, *, patient: bool = True) -> tuple[OpenAction, ...]:
     """Settle what can be settled, record it, and give back what stays open (the living and the indeterminate).
 
     What left a moment ago may still be on its way: "not applied" and "partial" are said LOST_ANSWER_S seconds after the last
-    write left, not before.
+    write left, not before: it is waited for where `patient`, else the intent stays open for the next look.
     """
     still: list[OpenAction] = []
     for intent in await asyncio.to_thread(journal.open_intents):
@@ -37,10 +37,13 @@ async def reconcile(journal: Journal, reader: Reader, pace: Pace) -> tuple[OpenA
             continue
         status, message = await _judge(intent, reader)
         wait = 0.1
-        while status in _MAY_CHANGE and (left_s := _settling_s(intent, pace)) > 0:
+        while patient and status in _MAY_CHANGE and (left_s := _settling_s(intent, pace)) > 0:
             await pace.sleep(min(wait, left_s))
             wait = min(wait * 2, 2.0)
             status, message = await _judge(intent, reader)
+        if status in _MAY_CHANGE and _settling_s(intent, pace) > 0:
+            still.append(action)
+            continue
         last = intent.last_ending
         told = last is not None and last.section("result").get("status") == status
         if not told:
