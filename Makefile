@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests mostly wait for servers: more processes than cores, but not so many that they wait for each other.
+TEST_PROCESSES ?= 3
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -25,7 +27,7 @@ demo: setup ## Run the main job on the embedded default: real registry, router, 
 	@$(BIN)/mlrelease demo
 
 test: setup ## Run all tests that need no cluster and no daemon (at most 10 minutes on 2 cores)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
 
 check: setup ## Lint, types, import contracts
 	@$(BIN)/ruff check src tests benchmarks

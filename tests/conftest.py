@@ -1,9 +1,10 @@
-"""Where the pictures of the screens are kept: `snapshots/<test module>/<test>.svg`, beside the tests, not among them."""
+"""Where the pictures of the screens are kept (`snapshots/<test module>/<test>.svg`), and which tests share a process."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pytest_textual_snapshot import SVGImageExtension  # type: ignore[import-untyped]
 from syrupy.location import PyTestLocation
 
@@ -17,3 +18,14 @@ def _dirname(cls: type[SVGImageExtension], *, test_location: PyTestLocation) -> 
 # The plugin hard-codes its own folder and offers no setting for it; its extension has the name of an older syrupy.
 SVGImageExtension.file_extension = "svg"
 SVGImageExtension.dirname = classmethod(_dirname)
+
+_SHARED = ("demo", "guarded", "tracking")
+"""Fixtures of the whole session that cost seconds and memory: the tests that use one run in one process, one after another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread whole modules over the processes of pytest-xdist, and keep together what shares a server."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        shared = next((name for name in _SHARED if name in names), "")
+        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
