@@ -118,6 +118,14 @@ def artifact(situation: Situation, version: str, checks: list[Check], *, strict:
     return Artifact(version, uri, record.digest if record is not None and record.ref.version == version else "")
 
 
+def must_exist(situation: Situation, version: str) -> None:
+    """Refuses a version that the registry was asked for and does not have. A registry that did not answer says nothing."""
+    known = situation.version is not None and situation.version.ref.version == version
+    if situation.model is not None and not known:
+        reason = f"{situation.model.ref.name} has no version {version}"
+        raise No("version_unknown", reason, "`mlrelease versions MODEL` lists them with their readiness")
+
+
 def _finite(value: object) -> bool:
     return isinstance(value, float | int) and math.isfinite(value)
 

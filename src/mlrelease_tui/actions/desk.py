@@ -153,7 +153,11 @@ class Desk:
         if model is None:
             return situation
         version = _wanted_version(intent, endpoint)
-        return await self._with_registry(situation, model, version, lineage=isinstance(intent, PromoteVersion))
+        lineage = isinstance(intent, PromoteVersion)
+        situation = await self._with_registry(situation, model, version, lineage=lineage)
+        # Where the alias points may show that a rollback was left half done, and so which version is meant.
+        meant = _wanted_version(intent, endpoint, situation.alias_version)
+        return situation if meant == version else await self._with_registry(situation, model, meant, lineage=lineage)
 
     def _alone(self, base: Situation, intent: MoveAlias) -> Situation:
         """An alias alone is felt where endpoints follow it: the strictest of their environments counts."""
@@ -240,12 +244,12 @@ class Desk:
         return action_on(self._store.state, target)
 
 
-def _wanted_version(intent: EndpointIntent, endpoint: Endpoint) -> str:
+def _wanted_version(intent: EndpointIntent, endpoint: Endpoint, alias_version: str = "") -> str:
     match intent:
         case PromoteVersion():
             return intent.version or (endpoint.rollout.to_version if endpoint.rollout.in_flight else "")
         case RollBack():
-            return intent.version or known_good_of(endpoint)
+            return intent.version or known_good_of(endpoint, alias_version)
         case ShadowVersion():
             return intent.version
         case _:

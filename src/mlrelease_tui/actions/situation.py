@@ -40,3 +40,8 @@ class Situation:
     in_flight: ActionProgress | None = None
     open_actions: tuple[OpenAction, ...] = ()
     lifetime: timedelta = PLAN_LIFETIME
+
+    @property
+    def alias_version(self) -> str:
+        """Where the endpoint's alias points, "" where there is none or its registry did not answer."""
+        return self.model.aliases.get(self.alias, "") if self.model is not None and self.alias else ""

@@ -12,6 +12,7 @@ from mlrelease_tui.actions.checks import (
     artifact,
     capable,
     harm,
+    must_exist,
     weight_in_range,
 )
 from mlrelease_tui.actions.situation import Situation
@@ -138,11 +139,13 @@ def weight(intent: SetWeight, situation: Situation, endpoint: Endpoint, notes: N
 
 def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:
     name = endpoint.ref.name
-    version = intent.version or known_good_of(endpoint)
+    version = intent.version or known_good_of(endpoint, situation.alias_version)
     if not version:
         raise No("no_known_good", f"no known good version of {name} is recorded", "name the version to return to")
     stable = endpoint.stable
     there = len(endpoint.variants) == 1 and stable is not None and stable.version == version
+    if not endpoint.serving(version) and version != endpoint.previous_version:
+        must_exist(situation, version)
     # The registry is used only where it answered: an emergency must not wait for it.
     deployed = artifact(situation, version, notes.checks, strict=False)
     steps = () if there else capable(situation.driver, Returnable, intent.verb).roll_back(endpoint, deployed)

@@ -15,7 +15,7 @@ from typing import Final
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
 from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
-from mlrelease_tui.domain.rollout import Endpoint, Phase, Role
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Role, Verb
 from mlrelease_tui.domain.verdict import Verdict, VerdictKind
 
 MIN_REQUESTS: Final = 20
@@ -123,10 +123,21 @@ def mismatch_of(endpoint: Endpoint, alias: str, alias_version: str) -> str:
     return f"alias {alias} says {alias_version}, {where}"
 
 
-def known_good_of(endpoint: Endpoint) -> str:
-    """The version a rollback returns to: the stable one while a rollout is in flight, else what the backend remembers."""
+def known_good_of(endpoint: Endpoint, alias_version: str = "") -> str:
+    """The version a rollback returns to: the stable one while a rollout is in flight, else what the backend remembers.
+
+    Where the last write was a rollback that was left half done, it is the version which that one returned to: to say it again
+    finishes it, and goes no further back. `alias_version` is where the endpoint's alias points, "" where that is not known.
+    """
     stable = endpoint.stable
-    if endpoint.rollout.in_flight and stable is not None:
+    if stable is None:
+        return endpoint.previous_version
+    returning = endpoint.stamp is not None and endpoint.stamp.verb == Verb.ROLLBACK
+    if endpoint.rollout.in_flight:
+        # The version to return to was started and has no traffic yet; what is on its way out is no previous version any more.
+        begun = returning and endpoint.canary is None and endpoint.rollout.to_version == endpoint.previous_version
+        return endpoint.previous_version if begun else stable.version
+    if returning and alias_version and alias_version != stable.version:
         return stable.version
     return endpoint.previous_version
 

@@ -84,7 +84,7 @@ def status_of(state: State, ref: EndpointRef, now: datetime) -> EndpointStatus |
         alias,
         alias_version,
         mismatch,
-        known_good_of(endpoint),
+        known_good_of(endpoint, alias_version),
         stale_since,
         guard,
     )
