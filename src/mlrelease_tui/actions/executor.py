@@ -198,7 +198,7 @@ class Executor:
         except TimeoutError:
             return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{step.connection} did not answer"))
         except ReleaseError as error:
-            return StepResult(index, StepStatus.REJECTED, SafeText(str(error)))
+            return StepResult(index, StepStatus.REJECTED, SafeText(str(error)), code=error.code)
         except (Exception, SystemExit) as error:
             return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
         return StepResult(index, StepStatus.SENT, receipt.detail, receipt.revision)

@@ -101,6 +101,7 @@ def act(
             output.lines(text.plan(made, output.glyphs))
         if confirmation.plan_hash and confirmation.plan_hash != made.plan_hash:
             reason = f"the plan is another than {confirmation.plan_hash}: what it was made from has changed"
+            reason += _last_writer(program, made)
             return _refuse(
                 output, Refusal("plan_changed", reason, f"look at it, then --plan-hash {made.plan_hash}"), made
             )
@@ -151,13 +152,23 @@ async def _send(program: Program, output: Output, plan: Plan, answer: Answer) ->
     result = action.result()
     if isinstance(result, Refusal):
         return _refuse(output, result, plan)
-    code = _EXIT[result.kind]
+    # The precondition kept it out, as it would have a moment earlier.
+    code = 4 if result.overtaken else _EXIT[result.kind]
     # It is done and recorded, whether or not anybody is left to read of it.
     with suppress(BrokenPipeError):
         _tell(program, output, plan, result, answer.reason)
     if detached:
         raise Detached(code)
     return code
+
+
+def _last_writer(program: Program, plan: Plan) -> str:
+    """ " (last written by …)", where the target says who wrote to it last."""
+    endpoint = program.store.state.endpoints.get(plan.target) if isinstance(plan.target, EndpointRef) else None
+    if endpoint is None or endpoint.stamp is None:
+        return ""
+    stamp = endpoint.stamp
+    return f" (last written by {stamp.by}, {stamp.verb}, intent {stamp.intent_id})"
 
 
 def _left_open(output: Output, plan: Plan) -> int:

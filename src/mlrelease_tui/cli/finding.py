@@ -46,7 +46,7 @@ def match(name: str, refs: Iterable[Ref], *, what: str, silent: Collection[str] 
             f"no {what} is called {SafeText(name)} where it could be asked; no answer from {', '.join(sorted(silent))}",
             hint="`mlrelease connections test` says why",
         )
-    raise UnknownName(f"no {what} is called {SafeText(name)}", hint=_nearest(name, known, what))
+    raise UnknownName(f"no {what} is called {SafeText(name) or '(nothing)'}", hint=_nearest(name, known, what))
 
 
 def _nearest(name: str, known: Sequence[EndpointRef | ModelRef], what: str) -> str:

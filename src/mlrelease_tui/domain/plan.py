@@ -161,13 +161,15 @@ class StepStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What became of one write. `observed` is what the verifying read showed that differs from what was expected."""
+    """What became of one write. `observed` is what the verifying read showed that differs from what was expected; `code` is
+    the stable code of the error that refused it."""
 
     index: int
     status: StepStatus
     detail: SafeText = field(default_factory=SafeText)
     revision: str = ""
     observed: tuple[str, ...] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +184,9 @@ class Outcome:
     verified: tuple[str, ...] = ()
     by: str = ""
     duration_s: float = 0.0
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether another hand was faster: the very first write met another state than planned, and nothing was changed."""
+        first = self.steps[0] if self.steps else None
+        return first is not None and first.status is StepStatus.REJECTED and first.code == "conflict"
