@@ -200,7 +200,12 @@ class Poller:
 
     async def _endpoints(self, source: EndpointSource) -> None:
         endpoints = await source.endpoints()
-        self._store.emit(EndpointsObserved(_name(source), endpoints, self._now()))
+        name = _name(source)
+        before = {ref: item.problems for ref, item in self._store.state.endpoints.items() if ref.connection == name}
+        self._store.emit(EndpointsObserved(name, endpoints, self._now()))
+        # What troubles endpoints, or ends troubling them, may be the connection's own trouble: ask it now how it is.
+        if any(item.problems != before.get(item.ref, ()) for item in endpoints):
+            self._ask_how_it_is(name)
 
     async def _models(self, source: VersionSource) -> None:
         models: list[Model] = []
@@ -327,8 +332,13 @@ class Poller:
         if (name, what) not in self._failing:
             return
         self._failing.discard((name, what))
+        if not any(failing == name for failing, _ in self._failing):
+            self._ask_how_it_is(name)
+
+    def _ask_how_it_is(self, name: str) -> None:
+        """The probe is the first of a connection's loops."""
         probes = self._wake.get(name)
-        if probes and not any(failing == name for failing, _ in self._failing):
+        if probes:
             probes[0].set()
 
     def _failed(self, name: str, what: str, error: ReleaseError) -> None:

@@ -25,7 +25,17 @@ from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Stamp
 from mlrelease_tui.domain.text import SafeText, raw
-from mlrelease_tui.errors import BackendError, Conflict, NotFound, ReleaseError, TimedOut, UnexpectedAnswer, Unreachable
+from mlrelease_tui.errors import (
+    BackendError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    ReleaseError,
+    TimedOut,
+    Unauthenticated,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from mlrelease_tui.routing.api import Observed
 from mlrelease_tui.routing.traefik import TraefikRouter
 from mlrelease_tui.routing.traefik_api import TraefikApi
@@ -80,7 +90,7 @@ class LocalConnector:
         return ConnectionHealth(
             name=self.name,
             kind=KIND,
-            state=LinkState.DOWN if error else LinkState.OK,
+            state=_state_of(error),
             environment=self._settings.environment,
             error_code=error.code if error else "",
             error=SafeText(error.message if error else ""),
@@ -258,6 +268,12 @@ class LocalConnector:
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         return await self._pool.run(self._settings.timeout_s, rehearsal, self._layout, write)
+
+
+def _state_of(error: ReleaseError | None) -> LinkState:
+    if isinstance(error, Unauthenticated | Forbidden):
+        return LinkState.AUTH
+    return LinkState.OK if error is None else LinkState.DOWN
 
 
 async def _settled(router: TraefikRouter, route: str) -> Observed:
