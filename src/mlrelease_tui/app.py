@@ -195,14 +195,21 @@ class MlreleaseApp(FrameApp):
 
     def _draw(self) -> None:
         state = self._frozen if self._frozen is not None else self.services.store.state
+        if not any(isinstance(screen, ReleaseScreen) for screen in self._screen_stack):
+            # The app ends, and its views are gone already.
+            return
         view = self.current
-        view.refresh_view(state, self.services.now(), Flags(self._frozen is not None, self._pulse.slow, self._scope))
+        view.refresh_view(state, self.services.now(), self._flags)
         top = self.screen
         if top is not view and hasattr(top, "redraw"):
             # A page over the view: made anew, so that what it tells stays true.
             top.redraw()
         if self._frozen is None:
             self._sound(view.statuses())
+
+    @property
+    def _flags(self) -> Flags:
+        return Flags(self._frozen is not None, self._pulse.slow, self._scope)
 
     def _sound(self, statuses: Iterable[EndpointStatus]) -> None:
         """Ring for what began to burn, and say in the terminal's title how much burns."""
@@ -237,6 +244,7 @@ class MlreleaseApp(FrameApp):
             if isinstance(found, ReleaseScreen):
                 return found
         screen = VIEWS[view]()(self.services, self._glyphs, self.keymap_chosen)
+        screen.flags = self._flags
         self.install_screen(screen, view)
         return screen
 
@@ -352,7 +360,7 @@ class MlreleaseApp(FrameApp):
             return
         self._write(escape)
         told = text if "\n" not in text else f"{len(text)} characters"
-        self._tell(f"sent {what} to the terminal's clipboard: {told}")
+        self._tell(f"sent {what}: {told}  (to the terminal's clipboard)")
 
     def _tell(self, text: str) -> None:
         """Say it where the operator looks: in a page over the view, or in the view's footer."""

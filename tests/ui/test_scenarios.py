@@ -95,7 +95,8 @@ async def test_going_on_with_a_harmful_canary_wants_name_and_reason(tmp_path: Pa
 
 async def test_hold_and_continue(tmp_path: Path) -> None:
     async with at_the_desk(tmp_path) as driver:
-        assert "a p next step 50%" in driver.text
+        assert "a h hold" in driver.text
+        assert "next step" not in driver.text, "nothing was measured: going on is not named"
         await act(driver, "hold")
         await send(driver)
         await driver.press("plan.cancel")

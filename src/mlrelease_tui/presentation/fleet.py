@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from mlrelease_tui.domain.action import ActionProgress, AuditEntry
+from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.domain.rollout import Endpoint, Phase, Verb
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import glyphs as symbols
@@ -199,7 +200,7 @@ def _moves(status: EndpointStatus, press: Callable[[str], str]) -> list[Span | s
     if status.severity not in {Severity.CRIT, Severity.STALE}:
         if rollout.phase is Phase.HELD:
             onward = [Span(f"{act} {press('menu.continue')}", Role.KEY), " continue  "]
-        elif rollout.next_step is not None and rollout.next_step.weight_bp is not None:
+        elif rollout.next_step is not None and rollout.next_step.weight_bp is not None and _measured_well(status):
             onward = [
                 Span(f"{act} {press('menu.promote')}", Role.KEY),
                 f" next step {words.weight(rollout.next_step.weight_bp)}  ",
@@ -211,6 +212,13 @@ def _moves(status: EndpointStatus, press: Callable[[str], str]) -> list[Span | s
         [Span(f"held by {hold.by}  ", Role.HOLD)] if hold is not None and status.severity is not Severity.HOLD else []
     )
     return [*good, *onward, *held]
+
+
+def _measured_well(status: EndpointStatus) -> bool:
+    """Whether going on is worth naming: the canary was measured, and nothing speaks against it but that it waits."""
+    canary = status.endpoint.canary
+    metrics = status.metrics.get(canary.name) if canary is not None else None
+    return status.severity in {Severity.WAIT, Severity.OK} and metrics is not None and metrics.coverage is Coverage.OK
 
 
 def _last(status: EndpointStatus) -> list[Span | str]:

@@ -187,7 +187,9 @@ def events(
             )
             rows += wrapped(told, cells, indent=" ")
     rows += [EMPTY, line(Span(" THIS AUDIT", Role.HEADING))]
-    mine = [item for item in reversed(audit) if str(item.target) in {status.ref.id, status.ref.name}]
+    # Each write and its check are records too; what an operator asks for is how actions began and ended.
+    told_kinds = [item for item in reversed(audit) if item.kind not in {"sent", "step"}]
+    mine = [item for item in told_kinds if str(item.target) in {status.ref.id, status.ref.name}]
     for entry in mine:
         told = f"{moment(entry.at)}  {entry.actor} {entry.verb} {entry.kind} {entry.summary} {entry.result} {entry.why}"
         rows += wrapped(" ".join(told.split(" ")).rstrip(), cells, indent=" ")
