@@ -2,10 +2,13 @@
 
 The focus is on Cancel and Enter never sends. `y` sends only when it is alone: keys of the first half second are dropped, so is a
 `y` with another key right behind it (a paste into a terminal without bracketed paste), and a bracketed paste confirms nothing.
+Keys count in the order in which they were typed, those too that still wait to be handled when the time of `y` is over.
 """
 
 from __future__ import annotations
 
+import select
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -200,6 +203,7 @@ class PlanPanel(Vertical):
     # --- keys
 
     def _heard(self, event: Key) -> None:
+        """Each key as it reaches the focus. A key that bubbled up to its binding would be overtaken by the one behind it."""
         if self._pending is not None:
             self._calm()
             self._say("another key came with y: nothing was sent")
@@ -209,6 +213,12 @@ class PlanPanel(Vertical):
         if self._deaf:
             event.stop()
             event.prevent_default()
+            return
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is not None and bound.node is self and bound.binding.action == "send":
+            event.stop()
+            event.prevent_default()
+            self.action_send()
 
     @property
     def settled(self) -> bool:
@@ -233,10 +243,21 @@ class PlanPanel(Vertical):
         if missing := self._missing(plan):
             self._say(missing)
             return
-        self._pending = self.set_timer(ALONE_S, self._send)
+        pending: Timer = self.set_timer(ALONE_S, lambda: self._look_behind(pending))
+        self._pending = pending
 
-    def _send(self) -> None:
+    def _look_behind(self, pending: Timer) -> None:
+        """Whether a key came right behind `y` and waits, at the app or at the focus, to be handled: let it be first."""
+        buttons = self.query_one(Buttons)
+        self.app.call_later(lambda: buttons.call_later(self._send, pending))
+
+    def _send(self, pending: Timer) -> None:
+        if self._pending is not pending:
+            return
         self._pending = None
+        if not self.app.is_headless and _unread():
+            self._say("another key came with y: nothing was sent")
+            return
         if self.plan is not None and self.stance is Stance.READY:
             self.post_message(self.Send(self, self.plan, self._value("plan-reason"), self._value("plan-name")))
 
@@ -370,3 +391,13 @@ class PlanPanel(Vertical):
         close = line(Span("[ Close ]" if self.stance is not Stance.PLANNING else "[ Cancel ]", Role.CURSOR), " ")
         note = " it goes on if you close this" if self.stance is Stance.SENT else ""
         return spread(line(Span(note, Role.MUTED)), close, cells)
+
+
+def _unread() -> bool:
+    """Whether the terminal holds typed characters that nobody has read yet."""
+    if sys.__stdin__ is None:
+        return False
+    try:
+        return bool(select.select([sys.__stdin__], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False
