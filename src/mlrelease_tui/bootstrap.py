@@ -131,7 +131,7 @@ def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Stor
             credential_source=wallet.describe(connection.name).badge,
         )
         try:
-            found[connection.name] = plugins.load(connection.kind)(_settings(connection, wallet, env))
+            found[connection.name] = plugins.connect(connection.kind, _settings(connection, wallet, env))
         except ConfigError as error:
             health = replace(
                 health,

@@ -112,3 +112,19 @@ def test_an_unknown_kind_is_told_with_those_that_are_known(kind: str) -> None:
     with pytest.raises(ConfigError) as caught:
         plugins.load(kind)
     assert "mlflow" in caught.value.hint
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("no disk"), SystemExit(3)])
+def test_a_factory_that_fails_breaks_its_own_connection_only(
+    fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlrelease_tui.connectors import plugins
+    from mlrelease_tui.connectors.api import Connector, ConnectorFactory, Settings
+    from mlrelease_tui.errors import ConfigError
+
+    def build(_: Settings) -> Connector:
+        raise fault
+
+    monkeypatch.setattr(plugins, "load", lambda _kind: ConnectorFactory(build))
+    with pytest.raises(ConfigError, match="failed to start for 'edge'"):
+        plugins.connect("rogue", Settings("edge", "rogue"))

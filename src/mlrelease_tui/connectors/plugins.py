@@ -1,7 +1,7 @@
 """Finding connectors: entry points in the group `mlrelease_tui.connectors`.
 
-Names are read without importing anything. A plugin that raises, blocks at import or asks to exit is reported as broken and takes
-nothing else with it.
+Names are read without importing anything. A plugin that raises or asks to exit while it is imported or built is reported as
+broken and takes nothing else with it. One that blocks at import blocks the start: a plugin is code that the operator trusts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from mlrelease_tui.connectors.api import GROUP, ConnectorFactory
+from mlrelease_tui.connectors.api import GROUP, Connector, ConnectorFactory, Settings
 from mlrelease_tui.errors import ConfigError
 
 OWN_DISTRIBUTION = "mlrelease-tui"
@@ -68,3 +68,17 @@ def load(kind: str) -> ConnectorFactory:
     if not isinstance(factory, ConnectorFactory):
         raise ConfigError(f"the connector {kind!r} is no ConnectorFactory", hint="its entry point must name one")
     return factory
+
+
+def connect(kind: str, settings: Settings) -> Connector:
+    """A connector of `kind` for one connection. ConfigError for whatever is wrong with it, the factory's own faults included."""
+    factory = load(kind)
+    try:
+        return factory(settings)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"the connector {kind!r} failed to start for {settings.name!r}: {type(error).__name__}: {error}",
+            hint="this is a fault of the connector; its author wants to know",
+        ) from error

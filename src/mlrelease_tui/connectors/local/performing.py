@@ -7,7 +7,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from mlrelease_tui.connectors._blocking import BlockingPool
 from mlrelease_tui.connectors.api import Receipt
@@ -47,7 +48,7 @@ class Performing:
     timeout_s: float
 
     async def perform(self, write: Write, stamp: Stamp) -> Receipt:
-        payload = json.loads(write.payload)
+        payload = _planned(write)
         definition = await self._definition(payload)
         mark = mark_of(stamp, hashlib.sha256(write.payload.encode()).hexdigest()[:16])
         if write.operation == ROUTE:
@@ -207,6 +208,31 @@ class Performing:
                 hint="it has no traffic any more; roll back again once its last requests are over",
             )
         return Receipt(SafeText(f"{report.reason}, after {report.waited_s:.1f} s"))
+
+
+_NEEDED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        ROUTE: frozenset({"endpoint", "uid", "route", "expect"}),
+        PROCESSES: frozenset({"endpoint", "uid", "expect"}),
+        AWAIT_READY: frozenset({"endpoint", "uid", "name"}),
+        DRAIN: frozenset({"endpoint", "uid", "name", "route"}),
+    }
+)
+"""What the payload of each operation holds at least."""
+
+
+def _planned(write: Write) -> Mapping[str, Any]:
+    """The payload of a write that `planning` made. Refused for any other: nothing is guessed from half a payload."""
+    try:
+        payload = json.loads(write.payload)
+    except ValueError:
+        payload = None
+    needed = _NEEDED.get(write.operation)
+    if needed is None or not isinstance(payload, dict) or not needed <= payload.keys():
+        raise Refused(
+            f"{write.operation!r} is no write that local endpoints plan", hint="make the plan again with this version"
+        )
+    return payload
 
 
 def _overtaken(route: str, expect: int, observed: Observed, payload: Mapping[str, Any]) -> Conflict:
