@@ -118,6 +118,7 @@ class MlreleaseApp(FrameApp):
         self.set_interval(TICK_S, self._pulse.changed)
         # What is known is on the screen before anything is read anew, and before anything heavy is imported for it.
         self.call_after_refresh(self._when_painted)
+        self.call_after_refresh(self._pulse.changed)
         if not self.is_headless:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):

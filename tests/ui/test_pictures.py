@@ -136,3 +136,25 @@ def test_ascii(snap_compare: Compare) -> None:
 @pytest.mark.parametrize("size", [(60, 18), (40, 10)], ids=["60x18", "40x10"])
 def test_small(snap_compare: Compare, size: Size) -> None:
     assert same(snap_compare, scenes.degraded(), size)
+
+
+@pytest.mark.parametrize("page", ["thing.describe", "endpoint.metrics", "endpoint.events", "thing.raw"])
+def test_page(snap_compare: Compare, page: str) -> None:
+    async def act(driver: Driver) -> None:
+        await driver.press(page)
+
+    assert same(snap_compare, scenes.degraded(), (80, 24), act)
+
+
+def test_scope_menu(snap_compare: Compare) -> None:
+    async def act(driver: Driver) -> None:
+        await driver.press("app.connection")
+
+    assert same(snap_compare, scenes.degraded(), (80, 24), act)
+
+
+def test_marked(snap_compare: Compare) -> None:
+    async def act(driver: Driver) -> None:
+        await driver.press("list.mark", "list.mark")
+
+    assert same(snap_compare, scenes.degraded(), (80, 24), act)

@@ -240,6 +240,9 @@ def activity(entries: Sequence[AuditEntry], actions: Sequence[ActionProgress], r
                 line(Span(f" {clock(action.started_at)} RUNNING ", Role.ARMED), f"{action.plan.summary} ({step})")
             )
     for entry in reversed(entries):
+        if entry.kind in {"sent", "step"}:
+            # Each write and its check are records too; here is what an action came to.
+            continue
         result = Span(entry.result or entry.kind, Role.OK if entry.result == "applied" else Role.TEXT)
         what = " ".join(part for part in (entry.verb, str(entry.target)) if part)
         summary = f"  {entry.summary}" if entry.summary else ""
