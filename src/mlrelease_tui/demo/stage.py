@@ -25,8 +25,8 @@ class Scene:
 
 
 SCENES: Final = (
-    Scene("iris", "iris-classifier", "3", rate=15.0),
-    Scene("wine", "wine-cultivar", "2", canary="3"),
+    Scene("iris", "iris-classifier", "3", rate=8.0),
+    Scene("wine", "wine-cultivar", "2", canary="3", rate=10.0),
     Scene("diabetes", "diabetes-risk", "2", canary="3", alias_leads=True),
 )
 
