@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tests.e2e.demo_host import HeadlessDemo, nothing_left, processes_in
 
-pytestmark = [pytest.mark.real, pytest.mark.e2e]
+pytestmark = [pytest.mark.real, pytest.mark.e2e, pytest.mark.slow]
 
 MEMORY = 1.5e9
 READY_S = 60.0

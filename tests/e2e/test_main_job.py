@@ -21,7 +21,7 @@ ROUTER_FAULTS = {"502", "503", "504"}
 """What the router answers by itself when it finds no server: never the model's own failure, which is 500."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeadlessDemo]:
     with HeadlessDemo(tmp_path_factory.mktemp("main")) as running:
         yield running
@@ -91,15 +91,15 @@ def test_rolls_back_the_canary_that_hurts_users_by_a_handful_of_keys(fresh: Head
     assert faults_of_ours(users) == 0, "no request failed because of the rollback"
 
 
-def test_the_audit_shows_who_and_why_and_verifies(demo: HeadlessDemo) -> None:
-    held = demo.run("hold", "wine", "--yes", "--reason", "waiting for the cellar")
+def test_the_audit_shows_who_and_why_and_verifies(fresh: HeadlessDemo) -> None:
+    held = fresh.run("hold", "wine", "--yes", "--reason", "waiting for the cellar")
     assert held.returncode == 0, held.stdout + held.stderr
-    released = demo.run("continue", "wine", "--yes", "--reason", "the cellar agrees")
+    released = fresh.run("continue", "wine", "--yes", "--reason", "the cellar agrees")
     assert released.returncode == 0, released.stdout + released.stderr
-    verified = demo.run("audit", "verify", "--json")
+    verified = fresh.run("audit", "verify", "--json")
     assert verified.returncode == 0, verified.stdout
     assert json.loads(verified.stdout)["ok"] is True
-    listed = json.loads(demo.run("audit", "list", "--json").stdout)
+    listed = json.loads(fresh.run("audit", "list", "--json").stdout)
     outcomes = [record for record in listed["records"] if record["kind"] == "outcome"]
     assert [record["why"] for record in outcomes[-2:]] == ["waiting for the cellar", "the cellar agrees"]
     assert all(record["actor"] for record in outcomes)
