@@ -315,7 +315,7 @@ def test_with_the_name_and_a_reason_it_is_done_and_recorded(shell: Shell) -> Non
 
 @pytest.mark.parametrize(
     ("fault", "code", "outcome"),
-    [("rejected", 1, "rejected"), ("ignored", 5, "unknown"), ("lost_after", 0, "applied"), ("conflict", 1, "rejected")],
+    [("rejected", 1, "rejected"), ("ignored", 5, "unknown"), ("lost_after", 0, "applied"), ("conflict", 4, "rejected")],
 )
 def test_how_a_write_ends_is_the_exit_code(shell: Shell, fault: str, code: int, outcome: str) -> None:
     shell.play(cluster=with_fault(moving(), fault, "hold"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,13 @@ async def watch_changes(program: Program, output: Output, *, name: str | None, p
     """Print every endpoint that changed, and every connection that came or went, until cancelled."""
     only = await find_endpoint(program, name) if name is not None else None
     changed = asyncio.Event()
-    unsubscribe = program.store.subscribe(lambda _state, _fact: changed.set())
+
+    def wake(_state: object, _fact: object) -> None:
+        # Ctrl-C is a signal: it may cancel the waiter in the very middle of `set`.
+        with suppress(asyncio.InvalidStateError):
+            changed.set()
+
+    unsubscribe = program.store.subscribe(wake)
     teller = _Teller(program, output, only, problems)
     program.poller.start()
     try:
