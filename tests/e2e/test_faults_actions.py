@@ -18,7 +18,7 @@ from tests.connectors.fault_proxy import Reset, Silent
 from tests.e2e.demo_host import HeadlessDemo
 from tests.e2e.fault_lab import Lab
 
-pytestmark = [pytest.mark.real, pytest.mark.e2e]
+pytestmark = [pytest.mark.real, pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 ALIAS_PATH = "/registered-models/alias"
