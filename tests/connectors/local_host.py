@@ -158,7 +158,7 @@ async def local_host(directory: Path, *definitions: EndpointDefinition) -> Async
         assert left == ()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float = 30.0) -> None:
     """Waits for a condition; fails the test when it does not come."""
     async with asyncio.timeout(deadline_s):
         while not await condition():

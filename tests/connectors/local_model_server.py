@@ -1,7 +1,8 @@
 """A model server of a few lines that starts at once: answers its version, counts, and dies without a word on SIGTERM.
 
 What the artifact says it does: `broken:TEXT` writes TEXT and ends; `late:S` is healthy only after S seconds; `stubborn:` ignores
-SIGTERM and has a child that does, too; `dies:N` ends at its N-th request. A request's `X-Delay-S` header makes it slow.
+SIGTERM and has a child that does, too; `dies:N` ends at its N-th request. A request whose `X-Held-While` header names a file is
+answered once that file is gone.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class Server:
             os._exit(7)
         self.in_flight += 1
         try:
-            if "x-delay-s" in headers:
-                await asyncio.sleep(float(headers["x-delay-s"]))
+            while os.access(headers.get("x-held-while", ""), os.F_OK):
+                await asyncio.sleep(0.02)
             reply(writer, 200, self.version.encode())
             await writer.drain()
         finally:
