@@ -112,7 +112,7 @@ async def test_a_rollback_under_load_waits_for_the_slow_request_and_costs_none(t
         assert tally.failed == {}
         # A request or two may have left the router just before its write came into force.
         assert tally.by_name["2"] <= 4
-        assert tally.by_name["1"] > 100
+        assert tally.by_name["1"] > 20
         assert not alive(old)
         end = await host.read()
         assert [v.name for v in end.variants] == ["v1"]

@@ -73,7 +73,7 @@ async def test_fifty_weight_changes_under_post_load_fail_no_request(
             plan = (await host.router.apply(plan.with_weight_map(weights), plan.generation)).plan
 
     assert plan.generation == 51
-    assert tally.sent > 1_000
+    assert tally.sent > 200
     assert not tally.failed
 
 
