@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, expectation_of
 from mlrelease_tui.domain.intents import Intent
+from mlrelease_tui.domain.logs import LogWish
 from mlrelease_tui.domain.plan import (
     Check,
     CheckStatus,
@@ -51,6 +52,12 @@ class ScriptedReader:
 
     def want_lineage(self, version: VersionRef) -> None:
         self.asked.append(f"lineage {version}")
+
+    def want_log(self, wish: LogWish) -> None:
+        self.asked.append(f"log {wish.endpoint} {wish.variant}{' previous' if wish.previous else ''}")
+
+    def close_logs(self, endpoint: EndpointRef) -> None:
+        self.asked.append(f"close {endpoint}")
 
 
 class ScriptedDesk:

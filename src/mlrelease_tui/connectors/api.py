@@ -29,6 +29,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from mlrelease_tui.domain.connection import ConnectionHealth
+from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, VersionPage
 from mlrelease_tui.domain.plan import Check, Write
@@ -209,6 +210,20 @@ class EndpointWatch(Protocol):
         ...
 
 
+@runtime_checkable
+class LogSource(Protocol):
+    """A target that keeps what the processes of a variant print."""
+
+    async def logs(self, endpoint: Endpoint, wish: LogWish) -> tuple[LogTail, ...]:
+        """The end of each output of `wish.variant`: one for a process, one for each container of each pod or task.
+
+        At most `wish.lines` lines and about `wish.bytes` bytes in all, read from the end: what lies before costs nothing, however
+        much it is. A line is cut before it becomes text (`domain.logs.line_of`). What was never printed, or is kept no more, is a
+        tail without lines and with a `note`. NotFound where the endpoint has no such variant.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A version to deploy: what the registry calls it, where a server loads it from, what it is byte for byte."""
@@ -350,6 +365,7 @@ CAPABILITIES: Mapping[str, type] = MappingProxyType(
         "alias": AliasMovable,
         "endpoints": EndpointSource,
         "watch": EndpointWatch,
+        "logs": LogSource,
         "promote": Promotable,
         "weight": Weighable,
         "hold": Holdable,

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from mlrelease_tui.domain.action import ActionProgress, AuditCheck
 from mlrelease_tui.domain.intents import Intent
+from mlrelease_tui.domain.logs import LogWish
 from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
-from mlrelease_tui.domain.refs import ModelRef, VersionRef
+from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.store.store import Store
 
 
@@ -29,6 +30,12 @@ class Reader(Protocol):
     def want_more_versions(self, model: ModelRef) -> None: ...
 
     def want_lineage(self, version: VersionRef) -> None: ...
+
+    def want_log(self, wish: LogWish) -> None: ...
+
+    def close_logs(self, endpoint: EndpointRef) -> None:
+        """Nobody looks at the logs of this endpoint any more: forget them."""
+        ...
 
 
 class ActionDesk(Protocol):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
 from mlrelease_tui.domain.connection import ConnectionHealth
+from mlrelease_tui.domain.logs import VariantLog
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion
 from mlrelease_tui.domain.policy import Access
@@ -67,6 +68,20 @@ class VersionsObserved:
 class LineageObserved:
     version: VersionRef
     lineage: Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class LogObserved:
+    """The end of a variant's log, or why it can't be read."""
+
+    log: VariantLog
+
+
+@dataclass(frozen=True, slots=True)
+class LogsClosed:
+    """Nobody looks at the logs of this endpoint any more."""
+
+    endpoint: EndpointRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +149,8 @@ Fact = (
     | ModelObserved
     | VersionsObserved
     | LineageObserved
+    | LogObserved
+    | LogsClosed
     | SamplesObserved
     | VerdictReached
     | ReadFailed

@@ -26,6 +26,7 @@ from mlrelease_tui.connectors.api import (
     capabilities,
 )
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.logs import LogWish
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
@@ -43,6 +44,7 @@ from mlrelease_tui.store.facts import (
     VerdictReached,
     VersionsObserved,
 )
+from mlrelease_tui.store.logs import LogReading
 from mlrelease_tui.store.store import Store
 
 Judging = Callable[[Endpoint, Iterable[VariantSample]], Verdict | None]
@@ -95,6 +97,7 @@ class Poller:
         self._unwatched: set[str] = set()
         self._failing: set[tuple[str, str]] = set()
         self._asked_to_wait: dict[tuple[str, str], float] = {}
+        self._logs = LogReading(store, connectors, spawn=self._spawn, now=now, deadline_s=DEADLINE_S)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -176,6 +179,14 @@ class Poller:
         """Read where a version comes from, unless it is known: lineage does not change."""
         if version not in self._store.state.lineage:
             self._want(("lineage", version), version.model.connection, partial(self._lineage, version))
+
+    def want_log(self, wish: LogWish) -> None:
+        """Read the end of a variant's log now."""
+        self._logs.want(wish)
+
+    def close_logs(self, endpoint: EndpointRef) -> None:
+        """Forget the logs of an endpoint: nobody looks at them any more."""
+        self._logs.close(endpoint)
 
     def _want(self, key: object, connection: str, read: Callable[[], Awaitable[None]]) -> None:
         """Single flight: a wish that is being read already is not read twice."""

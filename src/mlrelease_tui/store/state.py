@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
 from mlrelease_tui.domain.connection import ConnectionHealth
+from mlrelease_tui.domain.logs import VariantLog
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion
 from mlrelease_tui.domain.policy import READ_ONLY, Access
@@ -27,6 +28,8 @@ from mlrelease_tui.store.facts import (
     EndpointsObserved,
     Fact,
     LineageObserved,
+    LogObserved,
+    LogsClosed,
     ModelObserved,
     ModelsObserved,
     OpenActionsObserved,
@@ -78,7 +81,8 @@ Series = tuple[VariantSample, ...]
 class State:
     """What is known now. Mappings are read-only; every change is a new state.
 
-    `freshness` by connection name. `series` by endpoint, then variant name. `from_cache` holds the connections whose rows
+    `freshness` by connection name. `series` by endpoint, then variant name. `logs` by variant name and whether of the run before,
+    of one endpoint at a time and only while somebody looks at them. `from_cache` holds the connections whose rows
     still come from the last run.
     """
 
@@ -89,6 +93,7 @@ class State:
     versions: Mapping[ModelRef, VersionList] = field(default_factory=lambda: MappingProxyType({}))
     lineage: Mapping[VersionRef, Lineage] = field(default_factory=lambda: MappingProxyType({}))
     series: Mapping[EndpointRef, Mapping[str, Series]] = field(default_factory=lambda: MappingProxyType({}))
+    logs: Mapping[tuple[str, bool], VariantLog] = field(default_factory=lambda: MappingProxyType({}))
     verdicts: Mapping[EndpointRef, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     bindings: Mapping[EndpointRef, Binding] = field(default_factory=lambda: MappingProxyType({}))
     actions: Mapping[str, ActionProgress] = field(default_factory=lambda: MappingProxyType({}))
@@ -134,6 +139,12 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
             if state.lineage.get(version_ref) == lineage:
                 return state
             return replace(state, lineage=_with(state.lineage, version_ref, lineage))
+        case LogObserved(log):
+            of_it = {key: item for key, item in state.logs.items() if item.wish.endpoint == log.wish.endpoint}
+            return replace(state, logs=_with(of_it, (log.wish.variant, log.wish.previous), log))
+        case LogsClosed(closed):
+            left = {key: item for key, item in state.logs.items() if item.wish.endpoint != closed}
+            return state if len(left) == len(state.logs) else replace(state, logs=MappingProxyType(left))
         case SamplesObserved(connection, samples, at):
             return _read(_samples_observed(state, samples), connection, "metrics", at)
         case VerdictReached(endpoint_ref, verdict):
