@@ -16,6 +16,7 @@ from mlrelease_tui.connectors.conformance import (
     AliasConformance,
     ConnectorConformance,
     FailureConformance,
+    LogConformance,
     MetricConformance,
     PlanningConformance,
     RegistryConformance,
@@ -26,6 +27,7 @@ from mlrelease_tui.connectors.fake.connector import FakeConnector
 from mlrelease_tui.connectors.fake.faults import Fault, FaultKind
 from mlrelease_tui.connectors.fake.script import backend_of
 from mlrelease_tui.domain.expectation import EndpointExpectation
+from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.metrics import Coverage, Histogram, VariantSample
 from mlrelease_tui.domain.models import Lineage
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
@@ -152,6 +154,22 @@ class TestMetrics(_Fake, MetricConformance):
         return connector_with(Fault(FaultKind.REFUSED, "samples"))
 
 
+class TestLogs(_Fake, LogConformance):
+    @pytest.fixture
+    def connector(self) -> Connector:
+        connector = connector_with()
+        connector.backend.logs[FRAUD, "v2", False] = (*(f"line {n}" for n in range(30)), HOSTILE, "x" * 20_000, "end")
+        return connector
+
+    @pytest.fixture
+    def endpoint(self) -> EndpointRef:
+        return FRAUD
+
+    @pytest.fixture
+    def variant(self) -> str:
+        return "v2"
+
+
 class TestFailures(FailureConformance):
     failures = ("refused", "silent", "unauthenticated", "forbidden", "rate_limited", "malformed")
 
@@ -258,3 +276,15 @@ async def test_the_kit_finds_text_that_was_not_made_safe() -> None:
     kit = RegistryConformance()
     with pytest.raises(AssertionError):
         await kit.test_text_from_outside_is_made_safe(connector, FRAUD_MODEL, ())
+
+
+async def test_the_kit_finds_a_log_that_is_not_bounded() -> None:
+    connector = connector_with()
+
+    class Everything(FakeConnector):
+        async def logs(self, endpoint: Endpoint, wish: LogWish) -> tuple[LogTail, ...]:
+            return (LogTail(SafeText("all"), tuple(SafeText(f"line {n}") for n in range(30))),)
+
+    careless = Everything(connector._settings, connector.backend)
+    with pytest.raises(AssertionError):
+        await LogConformance().test_a_few_lines_are_the_last_ones(careless, connector.backend.endpoints[FRAUD], "v2")

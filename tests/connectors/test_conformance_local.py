@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.connectors.local_host import connector_for, definition, stamp
+from tests.connectors.local_host import COMMAND, connector_for, definition, stamp
 
 from mlrelease_tui.connectors.api import Artifact, Connector
 from mlrelease_tui.connectors.conformance import (
     HOSTILE,
     FailureConformance,
+    LogConformance,
     PlanningConformance,
     TargetConformance,
     WritingConformance,
@@ -32,6 +33,7 @@ from mlrelease_tui.domain.text import SafeText
 pytestmark = pytest.mark.real
 
 _NAMES = [f"e{number}" for number in range(12)]
+_CHATTY = "chatty"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("site")
     for name in _NAMES:
         define_endpoint(folder, definition(name, labels={"note": HOSTILE}))
+    printed = folder / "printed"
+    lines = [*(f"line {number}" for number in range(30)), HOSTILE, "x" * 20_000, "at the end"]
+    printed.write_bytes("\n".join(lines).encode() + b"\n\xff\xfe no UTF-8\n")
+    chatty = ("/bin/sh", "-c", 'cat "$0"; exec "$@"', str(printed), *COMMAND)
+    define_endpoint(folder, definition(_CHATTY, command=chatty))
     supervisor = start_supervisor(folder, dict(os.environ))
     try:
         asyncio.run(wait_until_up(folder, supervisor, deadline_s=60))
@@ -104,6 +111,19 @@ def observed(site: Path, name: Callable[[], str]) -> Mapping[str, Endpoint]:
     return asyncio.run(read())
 
 
+@pytest.fixture(scope="module")
+def chatty(site: Path) -> EndpointRef:
+    """An endpoint whose process has printed much, hostile text among it."""
+
+    async def deployed() -> EndpointRef:
+        connector = connector_for(site)
+        ref = await serving(connector, _CHATTY, "1")
+        await connector.close()
+        return ref
+
+    return asyncio.run(deployed())
+
+
 class _Local:
     @pytest.fixture
     async def connector(self, site: Path) -> AsyncIterator[Connector]:
@@ -135,6 +155,16 @@ class TestWriting(_Local, WritingConformance):
     @pytest.fixture
     async def endpoint(self, connector: LocalConnector, name: Callable[[], str]) -> EndpointRef:
         return await serving(connector, name(), "1", "2")
+
+
+class TestLogs(_Local, LogConformance):
+    @pytest.fixture
+    def endpoint(self, chatty: EndpointRef) -> EndpointRef:
+        return chatty
+
+    @pytest.fixture
+    def variant(self) -> str:
+        return "v1"
 
 
 class TestFailures(FailureConformance):

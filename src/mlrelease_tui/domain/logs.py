@@ -63,7 +63,10 @@ def line_of(data: bytes, *, limit: int = LINE_BYTES) -> SafeText:
     """One line of an output as it is shown: UTF-8, bytes that are none of it replaced, at most `limit` bytes of it."""
     data = data.removesuffix(b"\n").removesuffix(b"\r")
     text = data[:limit].decode("utf-8", "replace")
-    return SafeText(text if len(data) <= limit else f"{text}… ({len(data)} bytes)")
+    if len(data) <= limit:
+        return SafeText(text, limit=limit)
+    said = f"… ({len(data)} bytes)"
+    return SafeText(text + said, limit=limit + len(said))
 
 
 def bounded(tails: Sequence[LogTail], wish: LogWish) -> tuple[LogTail, ...]:

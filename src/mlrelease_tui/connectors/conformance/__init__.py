@@ -26,6 +26,7 @@ pytest.register_assert_rewrite(
             "alias",
             "connector",
             "failures",
+            "logs",
             "looking",
             "metrics",
             "planning",
@@ -39,6 +40,7 @@ pytest.register_assert_rewrite(
 from mlrelease_tui.connectors.conformance.alias import AliasConformance
 from mlrelease_tui.connectors.conformance.connector import ConnectorConformance
 from mlrelease_tui.connectors.conformance.failures import FailureConformance
+from mlrelease_tui.connectors.conformance.logs import LogConformance
 from mlrelease_tui.connectors.conformance.looking import HOSTILE
 from mlrelease_tui.connectors.conformance.metrics import MetricConformance
 from mlrelease_tui.connectors.conformance.planning import PlanningConformance
@@ -51,6 +53,7 @@ __all__ = [
     "AliasConformance",
     "ConnectorConformance",
     "FailureConformance",
+    "LogConformance",
     "MetricConformance",
     "PlanningConformance",
     "RegistryConformance",

@@ -5,15 +5,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
 
-from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, MetricSource, VersionSource
+from mlrelease_tui.connectors.api import (
+    Connector,
+    EndpointSource,
+    LineageSource,
+    LogSource,
+    MetricSource,
+    VersionSource,
+)
 from mlrelease_tui.connectors.conformance.looking import assert_no_secret, assert_safe, within
 from mlrelease_tui.domain.connection import LinkState
+from mlrelease_tui.domain.logs import LogWish
 from mlrelease_tui.domain.models import ModelVersion, Readiness
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
+from mlrelease_tui.domain.rollout import Endpoint, Native, Phase, Role, Rollout, Strategy, Variant
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ReleaseError
 
 
@@ -90,7 +101,24 @@ def _reads(connector: Connector) -> list[tuple[str, Callable[[], Awaitable[Any]]
     if isinstance(connector, EndpointSource):
         target = connector
         found += [("endpoints", target.endpoints), ("endpoint", lambda: target.endpoint(endpoint))]
+    if isinstance(connector, LogSource):
+        logs = connector
+        seen = _seen(endpoint)
+        found.append(("logs", lambda: logs.logs(seen, LogWish(endpoint, "v1"))))
     if isinstance(connector, MetricSource):
         metrics = connector
         found.append(("samples", lambda: metrics.samples(())))
     return found
+
+
+def _seen(ref: EndpointRef) -> Endpoint:
+    """An endpoint as it may have been read before the backend failed."""
+    return Endpoint(
+        ref,
+        "uid-nobody",
+        "1",
+        (Variant("v1", Role.STABLE, "1"),),
+        Rollout(Strategy.CANARY, Phase.COMPLETE, "1", "1"),
+        Native(SafeText("nothing")),
+        datetime.now(UTC),
+    )

@@ -28,6 +28,8 @@ class FakeBackend:
     versions: dict[VersionRef, ModelVersion] = field(default_factory=dict)
     lineages: dict[VersionRef, Lineage] = field(default_factory=dict)
     samples: dict[EndpointRef, tuple[VariantSample, ...]] = field(default_factory=dict)
+    logs: dict[tuple[EndpointRef, str, bool], tuple[str, ...]] = field(default_factory=dict)
+    """What was printed, by endpoint, variant name and whether in the run before."""
     faults: Faults = field(default_factory=Faults)
     written: list[Mapping[str, Any]] = field(default_factory=list)
 

@@ -22,6 +22,7 @@ from mlrelease_tui.connectors.fake.backend import (
 from mlrelease_tui.connectors.fake.faults import FaultKind, strike
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.expectation import AliasExpectation, expectation_of, percent
+from mlrelease_tui.domain.logs import LogTail, LogWish, bounded, line_of
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, VersionPage
 from mlrelease_tui.domain.plan import Write
@@ -156,6 +157,16 @@ class FakeConnector:
     async def endpoint(self, ref: EndpointRef) -> Endpoint:
         await self._ask("endpoint")
         return self._shown(self.backend.endpoint(ref))
+
+    async def logs(self, endpoint: Endpoint, wish: LogWish) -> tuple[LogTail, ...]:
+        await self._ask("logs")
+        known = self.backend.endpoint(endpoint.ref)
+        if all(variant.name != wish.variant for variant in known.variants):
+            raise NotFound(f"{endpoint.ref} has no variant {SafeText(wish.variant)}", hint="look at the endpoint again")
+        printed = self.backend.logs.get((endpoint.ref, wish.variant, wish.previous), ())
+        lines = tuple(line_of(text.encode("utf-8", "surrogatepass")) for text in printed)
+        note = SafeText("" if printed else "the script lets it print nothing")
+        return bounded((LogTail(SafeText(f"fake/{wish.variant}"), lines, note=note),), wish)
 
     async def changed(self) -> AsyncIterator[EndpointRef | None]:
         while True:

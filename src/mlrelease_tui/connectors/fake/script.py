@@ -3,7 +3,8 @@
 {"models": [{"name": "iris", "aliases": {"champion": "2"}, "versions": [{"version": "1"}, {"version": "2"}]}],
  "endpoints": [{"namespace": "ml", "name": "iris", "model": "registry/iris", "alias": "champion",
                 "environment": "production", "variants": [{"version": "2", "role": "stable", "weight_bp": 9000},
-                                                          {"version": "3", "role": "canary", "weight_bp": 1000}],
+                                                          {"version": "3", "role": "canary", "weight_bp": 1000,
+                                                           "logs": ["a line"], "previous_logs": []}],
                 "steps": [1000, 5000, 10000]}],
  "faults": [{"kind": "silent", "operation": "endpoints"}]}
 """
@@ -69,6 +70,11 @@ def backend_of(script: Mapping[str, Any], connection: str, now: datetime) -> Fak
     for item in script.get("endpoints", ()):
         endpoint = _endpoint(connection, item, now)
         backend.endpoints[endpoint.ref] = endpoint
+        for one in item["variants"]:
+            for key, previous in (("logs", False), ("previous_logs", True)):
+                if key in one:
+                    name = variant_name(str(one["version"]))
+                    backend.logs[endpoint.ref, name, previous] = tuple(str(text) for text in one[key])
     return backend
 
 

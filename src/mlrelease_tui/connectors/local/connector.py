@@ -15,12 +15,14 @@ from mlrelease_tui.connectors.local.desired import WantedEndpoint, read_desired
 from mlrelease_tui.connectors.local.documents import fingerprint
 from mlrelease_tui.connectors.local.gauge import in_flight_of
 from mlrelease_tui.connectors.local.layout import Layout
+from mlrelease_tui.connectors.local.logs import log_tail
 from mlrelease_tui.connectors.local.observed import Supervision, read_observed
 from mlrelease_tui.connectors.local.performing import Performing
 from mlrelease_tui.connectors.local.ports import read_ports
 from mlrelease_tui.connectors.local.reading import Reading, endpoint_of
 from mlrelease_tui.connectors.local.rehearsing import rehearsal
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Stamp
@@ -124,6 +126,12 @@ class LocalConnector:
 
     def driver(self, endpoint: Endpoint) -> object:
         return self
+
+    async def logs(self, endpoint: Endpoint, wish: LogWish) -> tuple[LogTail, ...]:
+        if all(variant.name != wish.variant for variant in endpoint.variants):
+            raise NotFound(f"{endpoint.ref} has no variant {SafeText(wish.variant)}", hint="it was retired meanwhile")
+        key = f"{raw(endpoint.ref.namespace)}/{raw(endpoint.ref.name)}"
+        return (await self._pool.run(self._settings.timeout_s, log_tail, self._layout, key, wish),)
 
     async def changed(self) -> AsyncIterator[EndpointRef | None]:
         """Looks at the documents once a second."""

@@ -61,11 +61,20 @@ class Layout:
         return self.directory / "logs"
 
     def log_of(self, key: str, name: str) -> Path:
-        """The output of one process."""
+        """The output of one process, since it was started."""
         return self.logs / f"{_LOG_UNSAFE.sub('_', key)}--{_LOG_UNSAFE.sub('_', name)}.log"
+
+    def previous_log_of(self, key: str, name: str) -> Path:
+        """The output of the run before."""
+        return before(self.log_of(key, name))
 
     def make(self) -> None:
         """Make the directories, for their owner alone."""
         for path in (self.directory, self.routes, self.logs):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
+
+
+def before(log: Path) -> Path:
+    """Where the output of the run before a log's own is kept."""
+    return log.with_name(f"{log.name}.1")

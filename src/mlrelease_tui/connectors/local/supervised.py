@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mlrelease_tui.connectors.local.layout import before
 from mlrelease_tui.connectors.local.observed import ObservedProcess, ProcessState
 from mlrelease_tui.connectors.local.processes import (
     exit_words,
@@ -34,7 +34,7 @@ _PROBE_STARTING_S = 0.1
 _PROBE_READY_S = 1.0
 _PROBE_TIMEOUT_S = 2.0
 _LOG_BYTES = 8_388_608
-_LOG_KEPT_BYTES = 65_536
+_LOG_KEPT_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class SupervisedProcess:
         if launch.port and not is_free(launch.port):
             self._failed(f"port {launch.port} is taken by another process")
             return
-        _bound(self._log)
+        _turn_over(self._log)
         self._presence, self._probe_at, self._given_up = None, 0.0, ""
         if self._probe is not None:
             # What it learns is of the process before.
@@ -241,12 +241,14 @@ class SupervisedProcess:
         self._around.wake()
 
 
-def _bound(log: Path) -> None:
-    """Keep a log from growing for ever: its end moves to `.1`. Processes append, so that an open log can be cut."""
+def _turn_over(log: Path) -> None:
+    """Keep the output of the run that ended, in place of that before it: of a very long one the end. The next run's begins anew."""
     with contextlib.suppress(OSError):
         size = log.stat().st_size
         if size > _LOG_BYTES:
             with log.open("rb") as file:
                 file.seek(size - _LOG_KEPT_BYTES)
-                log.with_suffix(".log.1").write_bytes(file.read())
-            os.truncate(log, 0)
+                before(log).write_bytes(file.read())
+            log.unlink()
+        elif size:
+            log.replace(before(log))
