@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mlrelease_tui.bootstrap import build, load_config
 from mlrelease_tui.cli.cockpit import run_cockpit
+from mlrelease_tui.outset import begin, load_config
 
 if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
+    from mlrelease_tui.outset import Outset
     from mlrelease_tui.screens.output import FrameApp
 
 TICK_S: Final = 0.005
@@ -26,7 +27,10 @@ LATE_S: Final = 0.002
 """Less than this is not written down: the timer itself is no more exact."""
 
 
-async def _learn(program: Program) -> int:
+async def _learn(config: Path) -> int:
+    from mlrelease_tui.bootstrap import build
+
+    program = build(load_config(config, os.environ))
     try:
         await program.poller.once()
     finally:
@@ -103,16 +107,19 @@ async def _watch(path: Path) -> None:
             before = time.monotonic()
 
 
-async def _open(program: Program, chosen: argparse.Namespace) -> int:
+async def _open(outset: Outset, chosen: argparse.Namespace) -> int:
     tasks: list[asyncio.Task[None]] = []
     if chosen.watch:
         tasks.append(asyncio.create_task(_watch(chosen.watch)))
-    if chosen.move:
-        tasks.append(asyncio.create_task(_move(program, chosen.move, chosen.every)))
-    if chosen.versions:
-        tasks.append(asyncio.create_task(_page(program, chosen.versions, chosen.paged)))
+
+    def started(program: Program) -> None:
+        if chosen.move:
+            tasks.append(asyncio.create_task(_move(program, chosen.move, chosen.every)))
+        if chosen.versions:
+            tasks.append(asyncio.create_task(_page(program, chosen.versions, chosen.paged)))
+
     try:
-        return await run_cockpit(program, os.environ)
+        return await run_cockpit(outset, os.environ, when_wired=started)
     finally:
         for task in tasks:
             task.cancel()
@@ -129,9 +136,10 @@ def main() -> int:
     parser.add_argument("--paged", type=Path, help="where to say that all are read")
     parser.add_argument("--watch", type=Path, help="where to write how late the event loop was")
     chosen = parser.parse_args()
-    gc.disable()  # as the command line does, until the first frame is out
-    program = build(load_config(chosen.config, os.environ))
-    return asyncio.run(_learn(program) if chosen.learn else _open(program, chosen))
+    if chosen.learn:
+        return asyncio.run(_learn(chosen.config))
+    gc.disable()  # as the command line does, until all is wired
+    return asyncio.run(_open(begin(load_config(chosen.config, os.environ), os.environ), chosen))
 
 
 if __name__ == "__main__":

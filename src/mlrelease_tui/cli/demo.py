@@ -49,10 +49,10 @@ async def _open_app(report: DemoReport, options: Options) -> int:
     from dataclasses import replace
 
     from mlrelease_tui.cli.cockpit import run_cockpit
-    from mlrelease_tui.cli.home import program_for_app
+    from mlrelease_tui.cli.home import outset_for_app
 
-    program = program_for_app(replace(options, config=report.config), os.environ)
-    return await run_cockpit(program, os.environ)
+    outset = outset_for_app(replace(options, config=report.config), os.environ)
+    return await run_cockpit(outset, os.environ)
 
 
 def _folder() -> click.Option:

@@ -7,11 +7,14 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlrelease_tui.bootstrap import Program
     from mlrelease_tui.cli.options import Options
+    from mlrelease_tui.config.model import Config
+    from mlrelease_tui.domain.secret import Secret
+    from mlrelease_tui.outset import Outset
 
 
 def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) -> int:
@@ -21,12 +24,12 @@ def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) ->
 
         return run_status(options, plain=True)
     # What is loaded for the start is there to stay: looking for garbage in it again and again takes a tenth of the start.
-    # `run_cockpit` turns the collector on again when the first frame is out.
+    # The collector is turned on again when all is wired, after the first frame.
     gc.disable()
     from mlrelease_tui.cli.cockpit import run_cockpit
 
-    program = program_for_app(options, env)
-    return asyncio.run(run_cockpit(program, env))
+    outset = outset_for_app(options, env)
+    return asyncio.run(run_cockpit(outset, env))
 
 
 def can_draw(env: Mapping[str, str]) -> bool:
@@ -34,19 +37,25 @@ def can_draw(env: Mapping[str, str]) -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and env.get("TERM", "dumb") not in {"dumb", ""}
 
 
-def program_for_app(options: Options, env: Mapping[str, str]) -> Program:
-    """The program for the app: keys of the configuration checked, secrets that are asked for asked before anything is drawn."""
-    from mlrelease_tui.bootstrap import build, load_config
-    from mlrelease_tui.cli.session import ask_secret
+def outset_for_app(options: Options, env: Mapping[str, str]) -> Outset:
+    """Where the app begins: keys of the configuration checked, secrets that are asked for asked before anything is drawn."""
     from mlrelease_tui.hardening import harden_process
+    from mlrelease_tui.outset import begin, load_config
     from mlrelease_tui.widgets.keys import CATALOGUE
 
     config = load_config(options.config, env, action_ids=frozenset(key.id for key in CATALOGUE))
     harden_process()
-    program = build(config, environ=env)
+    return begin(config, env, secrets=_asked_secrets(config))
+
+
+def _asked_secrets(config: Config) -> Mapping[str, Secret]:
+    """What the operator types for the connections that are configured to ask, by name."""
+    found: dict[str, Secret] = {}
     for connection in config.connections.values():
         if connection.credential is not None and connection.credential.kind == "prompt":
+            from mlrelease_tui.cli.session import ask_secret
+
             secret = ask_secret(connection.name)
             if secret is not None:
-                program.wallet.login(connection.name, secret)
-    return program
+                found[connection.name] = secret
+    return MappingProxyType(found)
