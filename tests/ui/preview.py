@@ -13,9 +13,13 @@ from tests.ui import scenes
 from tests.ui.stand_in import services
 
 from mlrelease_tui.app import MlreleaseApp, run_app
+from mlrelease_tui.connectors.api import Settings
+from mlrelease_tui.connectors.local.connector import LocalConnector
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.screens.services import Appearance
 from mlrelease_tui.store.facts import EndpointObserved
+from mlrelease_tui.store.poller import Poller
+from mlrelease_tui.store.store import Store
 
 
 def main() -> int:
@@ -26,9 +30,12 @@ def main() -> int:
     parser.add_argument("--moving", action="store_true", help="change one weight each second")
     parser.add_argument("--crash-dir", type=Path, help="where a crash is written down")
     parser.add_argument("--crash", action="store_true", help="crash with a secret in a local variable")
+    parser.add_argument("--logs", type=Path, help="a folder of local endpoints whose logs are read")
     chosen = parser.parse_args()
     state = scenes.SCENES[chosen.scene](scenes.NOW)
     given = services(state, lambda: scenes.NOW, Appearance(theme=chosen.theme, ascii=chosen.ascii))
+    if chosen.logs is not None:
+        given = replace(given, reader=log_reader(given.store, chosen.logs))
     app = MlreleaseApp(replace(given, crash_dir=chosen.crash_dir))
     if chosen.moving:
 
@@ -48,6 +55,12 @@ def main() -> int:
     if chosen.crash:
         app.call_later(_crash)
     return run_app(app)
+
+
+def log_reader(store: Store, folder: Path) -> Poller:
+    """Reads the logs of every connection from this folder, as the local connector does, and nothing else."""
+    names = {ref.connection for ref in store.state.endpoints}
+    return Poller(store, {name: LocalConnector(Settings(name, "local", {"directory": str(folder)})) for name in names})
 
 
 def _crash() -> None:

@@ -29,7 +29,7 @@ FRAUD = scenes.ref("fraud-scorer")
         ("thing.raw", "[raw]", '"ref": "prod-eu/ml/fraud-scorer"'),
         ("endpoint.metrics", "[metrics]", "requests/s"),
         ("endpoint.events", "[events]", "THE BACKEND REMEMBERS"),
-        ("endpoint.logs", "[logs]", "No connector of this version reads logs"),
+        ("endpoint.logs", "[logs]", "reading the log of canary v42"),
     ],
 )
 async def test_each_page_has_its_key_and_the_others_are_a_turn_away(pressed: str, page: str, told: str) -> None:

@@ -196,15 +196,3 @@ def events(
     if not mine:
         rows.append(line(Span(" nothing about this endpoint", Role.MUTED)))
     return rows
-
-
-def no_logs(status: EndpointStatus, cells: int) -> list[Line]:
-    """Why there are no logs, and where they are."""
-    kind = status.endpoint.native.kind
-    rows = wrapped(f"No connector of this version reads logs; this endpoint is a {kind}.", cells, Role.WARN, indent=" ")
-    for variant in status.endpoint.variants:
-        where = f" at {variant.address}" if variant.address else ""
-        rows += wrapped(f"{variant.role} {words.version(variant.version)}: {variant.name}{where}", cells, indent=" ")
-        if variant.message:
-            rows += wrapped(str(variant.message), cells, Role.WARN, indent="   ")
-    return rows

@@ -9,6 +9,7 @@ from mlrelease_tui.presentation import inspect
 from mlrelease_tui.presentation.endpoint import explain
 from mlrelease_tui.presentation.lines import Line, Role, Span, line
 from mlrelease_tui.screens.base import ReleaseScreen
+from mlrelease_tui.screens.logs import LogPage
 from mlrelease_tui.screens.overlay import PageScreen, Tab
 from mlrelease_tui.store import select
 
@@ -52,11 +53,13 @@ def _endpoint_tabs(view: ReleaseScreen, name: str) -> Sequence[Tab]:
         now = status()
         return inspect.as_json(now.endpoint) if now is not None else ""
 
+    ref = view.selected()
+    logs = LogPage(services, ref, view.pressed) if ref is not None else None
     return [
         Tab("why", told(lambda now, cells: explain(now, services.now(), glyphs, cells))),
         Tab("describe", told(inspect.describe)),
         Tab("raw", told(lambda now, cells: inspect.raw(now.endpoint, cells)), as_json),
         Tab("metrics", told(inspect.metrics)),
         Tab("events", told(events)),
-        Tab("logs", told(inspect.no_logs)),
+        *([Tab("logs", logs.lines, live=logs)] if logs is not None else []),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -24,13 +24,41 @@ Lines = Callable[[int], Sequence[Line]]
 _TURNS: Final = frozenset({"explain", "describe", "raw", "metrics", "events", "logs"})
 
 
+class Live(Protocol):
+    """What stands behind a tab that is read for those who look at it, by its own keys."""
+
+    @property
+    def newest(self) -> object:
+        """Another object whenever something newer is to be read."""
+        ...
+
+    def heading(self, cells: int) -> Line: ...
+
+    def look(self) -> None:
+        """It is looked at."""
+        ...
+
+    def again(self) -> None:
+        """It is to be read anew."""
+        ...
+
+    def turn_variant(self) -> None: ...
+
+    def turn_run(self) -> None: ...
+
+    def leave(self) -> None:
+        """The page is closed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """`text` is what is copied, None for the lines as they are."""
+    """`text` is what is copied, None for the lines as they are. A tab with something `live` behind it is shown from its end."""
 
     name: str
     lines: Lines
     text: Callable[[], str] | None = None
+    live: Live | None = None
 
 
 class PageScreen(Screen[None]):
@@ -40,6 +68,8 @@ class PageScreen(Screen[None]):
         *keys.bindings("dialog", "page"),
         # The keys that open a page turn to it.
         *(item for item in keys.bindings("endpoint", "thing") if isinstance(item, Binding) and item.action in _TURNS),
+        # The app's own key; on a live page it reads that page anew.
+        *(item for item in keys.bindings("app") if isinstance(item, Binding) and item.id == "app.refetch"),
     ]
     AUTO_FOCUS = "#page"
 
@@ -49,13 +79,20 @@ class PageScreen(Screen[None]):
         self._tabs = tuple(tabs)
         self._at = next((index for index, tab in enumerate(self._tabs) if tab.name == at), 0)
         self._said = ""
+        self._newest: object = None
 
     def compose(self) -> ComposeResult:
         yield Bar(id="page-title")
+        yield Bar(id="page-heading")
         yield Sheet(id="page", focusable=True)
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.redraw)
+        self._look()
+
+    def on_unmount(self) -> None:
+        for tab in self._tabs:
+            if tab.live is not None:
+                tab.live.leave()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
@@ -69,7 +106,23 @@ class PageScreen(Screen[None]):
             return
         cells = max(self.size.width, 40)
         self.query_one("#page-title", Bar).show([self._heading(cells)])
-        self.query_one("#page", Sheet).show(self.tab.lines(cells))
+        sheet, live = self.query_one("#page", Sheet), self.tab.live
+        if live is not None:
+            live.look()
+        sheet.show(self.tab.lines(cells))
+        if live is None:
+            return
+        self.query_one("#page-heading", Bar).show([live.heading(cells)])
+        newest = live.newest
+        if newest is not self._newest:
+            self._newest = newest
+            sheet.action_end()
+
+    def _look(self) -> None:
+        """Show the tab that was turned to."""
+        self.query_one("#page-heading").display = self.tab.live is not None
+        self._newest = None
+        self.call_after_refresh(self.redraw)
 
     def _heading(self, cells: int) -> Line:
         names: list[Span | str] = []
@@ -87,7 +140,7 @@ class PageScreen(Screen[None]):
         if found != self._at:
             self._at, self._said = found, ""
             self.query_one("#page", Sheet).rewind()
-            self.redraw()
+            self._look()
 
     def _turn(self, by: int) -> None:
         self.show_tab(self._tabs[(self._at + by) % len(self._tabs)].name)
@@ -115,6 +168,29 @@ class PageScreen(Screen[None]):
 
     def action_logs(self) -> None:
         self.show_tab("logs")
+
+    def action_variant(self) -> None:
+        self._turn_live(lambda live: live.turn_variant())
+
+    def action_previous_run(self) -> None:
+        self._turn_live(lambda live: live.turn_run())
+
+    def _turn_live(self, turn: Callable[[Live], None]) -> None:
+        live = self.tab.live
+        if live is not None:
+            turn(live)
+            self._newest, self._said = None, ""
+            self.query_one("#page", Sheet).rewind()
+            self.redraw()
+
+    async def action_refetch(self) -> None:
+        live = self.tab.live
+        if live is None:
+            await self.app.run_action("refetch")
+            self.say("reading everything again")
+        else:
+            live.again()
+            self.say("reading it again")
 
     def action_copy(self) -> None:
         tab = self.tab

@@ -22,6 +22,7 @@ class Sheet(Canvas):
         self._more = more
         self._lines: tuple[Line, ...] = ()
         self._top = 0
+        self._at_end = False
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show these lines; the place scrolled to stays."""
@@ -49,14 +50,16 @@ class Sheet(Canvas):
 
     def rewind(self) -> None:
         """Back to the first line."""
-        self._top = 0
+        self._top, self._at_end = 0, False
 
     def scroll_lines(self, by: int) -> None:
         self._top = min(max(self._top + by, 0), self._highest)
+        # Who went to the end stays there when the height changes.
+        self._at_end = by > 0 and self._top == self._highest
         self.redraw()
 
     def on_resize(self) -> None:
-        self._top = min(self._top, self._highest)
+        self._top = self._highest if self._at_end else min(self._top, self._highest)
 
     def action_down(self) -> None:
         self.scroll_lines(1)
