@@ -10,17 +10,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 from textual import on
 
-from mlrelease_tui.domain.action import AuditEntry
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
 from mlrelease_tui.presentation.lines import Role, cut
-from mlrelease_tui.screens import commands
 from mlrelease_tui.screens.alarm import Alarm
 from mlrelease_tui.screens.base import Flags, ReleaseScreen
 from mlrelease_tui.screens.output import FrameApp
@@ -36,8 +34,11 @@ from mlrelease_tui.themes.semantic import variables_of
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.clipboard import sequence
 from mlrelease_tui.widgets.menu import Item, Menu
-from mlrelease_tui.widgets.plan_panel import PlanPanel
 from mlrelease_tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from mlrelease_tui.domain.action import AuditEntry
+    from mlrelease_tui.widgets.plan_panel import PlanPanel
 
 TICK_S: Final = 5.0
 """How often ages and the clock are looked at. They are shown so coarsely that most looks draw nothing."""
@@ -328,6 +329,8 @@ class MlreleaseApp(FrameApp):
 
     @on(ReleaseScreen.Commanded)
     async def _commanded(self, event: ReleaseScreen.Commanded) -> None:
+        from mlrelease_tui.screens import commands
+
         match event.command:
             case commands.Act(action):
                 # An action of the catalogue: the screen's own, or one of the app's.
@@ -350,8 +353,7 @@ class MlreleaseApp(FrameApp):
     def _copy(self, event: ReleaseScreen.Copy) -> None:
         self._copy_out(event.text, event.what)
 
-    @on(PlanPanel.WantsCopy)
-    def _copy_plan(self, event: PlanPanel.WantsCopy) -> None:
+    def on_plan_panel_wants_copy(self, event: PlanPanel.WantsCopy) -> None:
         self._copy_out(event.text, "the commands")
 
     def _copy_out(self, text: str, what: str) -> None:
@@ -371,8 +373,7 @@ class MlreleaseApp(FrameApp):
         else:
             self.current.say(text)
 
-    @on(PlanPanel.WantsArm)
-    async def _arm_from_plan(self, event: PlanPanel.WantsArm) -> None:
+    async def on_plan_panel_wants_arm(self, event: PlanPanel.WantsArm) -> None:
         """At three in the morning one key: the usual number of minutes, and the plan stays as it is."""
         if self.services.store.state.access.may_write(self.services.now()) is not None:
             await self._arm(self.services.appearance.arm_minutes)

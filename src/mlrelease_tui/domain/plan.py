@@ -12,12 +12,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from mlrelease_tui.domain.expectation import Expectation
-from mlrelease_tui.domain.intents import Intent
 from mlrelease_tui.domain.refs import TargetRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.text import SafeText
+
+if TYPE_CHECKING:
+    # Named in annotations alone. The first frame needs `Level`, not these.
+    from mlrelease_tui.domain.expectation import Expectation
+    from mlrelease_tui.domain.intents import Intent
 
 
 class Direction(StrEnum):

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from textual import on
 
-from mlrelease_tui.domain.intents import (
-    AbortRollout,
-    ContinueRollout,
-    HoldRollout,
-    Intent,
-    PromoteVersion,
-    RestartEndpoint,
-    RetryRollout,
-    RollBack,
-    SwitchVersions,
-)
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.lines import Role
 from mlrelease_tui.presentation.menu import words_for
-from mlrelease_tui.screens import commands
 from mlrelease_tui.screens.base import ReleaseScreen
 from mlrelease_tui.store import select
 from mlrelease_tui.widgets import keys
@@ -45,6 +33,8 @@ class ActingScreen(ReleaseScreen):
         return status
 
     def action_actions(self) -> None:
+        from mlrelease_tui.screens import commands
+
         status = self._acting_on()
         if status is None:
             return
@@ -80,23 +70,30 @@ class ActingScreen(ReleaseScreen):
 
     async def _ask(self, status: EndpointStatus, verb: Verb, full: bool = False) -> None:
         """Open the plan, or where a key cannot say all that is needed, the command line with the rest to be typed."""
+        from mlrelease_tui.domain import intents
+        from mlrelease_tui.screens import commands
+
         endpoint = status.endpoint
         if not full and commands.needs_words(verb, endpoint):
             self.open_command_line(f"{verb.value} {endpoint.ref.id} ", commands.USAGE[verb.value])
             return
-        simple: dict[Verb, type[Intent]] = {
-            Verb.HOLD: HoldRollout,
-            Verb.CONTINUE: ContinueRollout,
-            Verb.ABORT: AbortRollout,
-            Verb.ROLLBACK: RollBack,
-            Verb.RETRY: RetryRollout,
-            Verb.RESTART: RestartEndpoint,
-            Verb.SWITCH: SwitchVersions,
+        simple: dict[Verb, type[intents.Intent]] = {
+            Verb.HOLD: intents.HoldRollout,
+            Verb.CONTINUE: intents.ContinueRollout,
+            Verb.ABORT: intents.AbortRollout,
+            Verb.ROLLBACK: intents.RollBack,
+            Verb.RETRY: intents.RetryRollout,
+            Verb.RESTART: intents.RestartEndpoint,
+            Verb.SWITCH: intents.SwitchVersions,
         }
-        intent = PromoteVersion(endpoint.ref, full=full) if verb is Verb.PROMOTE else simple[verb](endpoint.ref)  # type: ignore[call-arg,arg-type]
+        promote = verb is Verb.PROMOTE
+        intent = intents.PromoteVersion(endpoint.ref, full=full) if promote else simple[verb](endpoint.ref)  # type: ignore[call-arg,arg-type]
         await self.open_plan(intent)
 
     async def action_rollback(self) -> None:
+        from mlrelease_tui.domain.intents import RollBack
+        from mlrelease_tui.screens import commands
+
         status = self._acting_on()
         if status is None:
             return

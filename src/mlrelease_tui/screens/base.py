@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -17,15 +17,12 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
-from mlrelease_tui.domain.intents import Intent
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import header
 from mlrelease_tui.presentation.footer import footer
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Role, Span, clip, line
-from mlrelease_tui.screens import commands
-from mlrelease_tui.screens.planning import Planning
 from mlrelease_tui.screens.scope import EVERYTHING, Scope
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.store import select
@@ -33,8 +30,13 @@ from mlrelease_tui.store.state import State
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.bars import Bar
 from mlrelease_tui.widgets.menu import Menu
-from mlrelease_tui.widgets.plan_panel import PlanPanel, Stance
 from mlrelease_tui.widgets.prompt import Prompt, Suggestion
+
+if TYPE_CHECKING:
+    from mlrelease_tui.domain.intents import Intent
+    from mlrelease_tui.screens.commands import Command
+    from mlrelease_tui.screens.planning import Planning
+    from mlrelease_tui.widgets.plan_panel import PlanPanel
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class ReleaseScreen(Screen[None]):
     class Commanded(Message):
         """A `:` command that is not this screen's own."""
 
-        command: commands.Command
+        command: Command
 
     def __init__(self, services: Services, glyphs: Glyphs, keymap: dict[str, str]) -> None:
         super().__init__()
@@ -283,6 +285,8 @@ class ReleaseScreen(Screen[None]):
         panel = self.planning.panel if self.planning is not None else None
         if panel is None:
             return self._named(*self.footer_keys())
+        from mlrelease_tui.widgets.plan_panel import Stance
+
         leave = self.pressed("plan.cancel")
         if panel.stance is not Stance.READY:
             views = self._named("app.view_audit") if panel.stance is Stance.DONE else []
@@ -348,6 +352,8 @@ class ReleaseScreen(Screen[None]):
     # --- commands
 
     def open_command_line(self, text: str = "", note: str = "") -> None:
+        from mlrelease_tui.screens import commands
+
         def suggest(typed: str) -> list[Suggestion]:
             found = commands.completions(typed, self.state.endpoints, tuple(self.app.available_themes))
             if not found and note:
@@ -357,6 +363,8 @@ class ReleaseScreen(Screen[None]):
         self.open_dock(Prompt(":", value=text, suggest=suggest, id="command"))
 
     def open_palette(self) -> None:
+        from mlrelease_tui.screens import commands
+
         def suggest(typed: str) -> list[Suggestion]:
             return [Suggestion(*pair) for pair in commands.everything(typed, self.state.endpoints)]
 
@@ -364,6 +372,8 @@ class ReleaseScreen(Screen[None]):
 
     @on(Prompt.Entered, "#command")
     async def _commanded(self, event: Prompt.Entered) -> None:
+        from mlrelease_tui.screens import commands
+
         event.stop()
         self.close_dock()
         command = commands.parse(event.text, self.state.endpoints, self.selected())
@@ -380,12 +390,14 @@ class ReleaseScreen(Screen[None]):
             case _:
                 self.post_message(self.Commanded(command))
 
-    # --- plans
+    # --- plans. The panel's messages are handled by their names: its module is wanted when a plan is opened, not before.
 
     async def open_plan(self, intent: Intent) -> None:
         """Ask for a plan and show it in the docked panel."""
         self.close_dock()
         if self.planning is None:
+            from mlrelease_tui.screens.planning import Planning
+
             self.planning = Planning(self.services, self.glyphs, self.query_one("#work"), self._draw_footer)
         await self.planning.open(intent)
         self.call_after_refresh(self.redraw)
@@ -397,19 +409,16 @@ class ReleaseScreen(Screen[None]):
         self.call_after_refresh(self.redraw)
         return True
 
-    @on(PlanPanel.Closed)
-    async def _plan_closed(self, event: PlanPanel.Closed) -> None:
+    async def on_plan_panel_closed(self, event: PlanPanel.Closed) -> None:
         event.stop()
         await self.close_plan()
 
-    @on(PlanPanel.Send)
-    def _plan_confirmed(self, event: PlanPanel.Send) -> None:
+    def on_plan_panel_send(self, event: PlanPanel.Send) -> None:
         event.stop()
         if self.planning is not None:
             self.planning.send(event.plan, event.why, event.typed)
 
-    @on(PlanPanel.WantsPlan)
-    def _plan_expired(self, event: PlanPanel.WantsPlan) -> None:
+    def on_plan_panel_wants_plan(self, event: PlanPanel.WantsPlan) -> None:
         event.stop()
         if self.planning is not None:
             self.planning.replan("the plan had expired: planned anew")

@@ -11,12 +11,10 @@ from textual.containers import Horizontal, Vertical
 
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
-from mlrelease_tui.presentation import endpoint as endpoint_view
 from mlrelease_tui.presentation import fleet as view
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
 from mlrelease_tui.screens.acting import ActingScreen
-from mlrelease_tui.screens.endpoint import history_of
 from mlrelease_tui.screens.rows import RowsScreen
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
@@ -128,6 +126,9 @@ class FleetScreen(ActingScreen, RowsScreen):
         self.query_one("#note", Sheet).show(note)
         detail = self.query_one("#detail", Sheet)
         if detail.display and detail.size.width:
+            from mlrelease_tui.presentation import endpoint as endpoint_view
+            from mlrelease_tui.screens.endpoint import history_of
+
             width = detail.size.width
             detail.show(
                 endpoint_view.lines(

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mlrelease_tui.domain.action import ActionProgress, AuditCheck
-from mlrelease_tui.domain.intents import Intent
-from mlrelease_tui.domain.logs import LogWish
-from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
-from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
-from mlrelease_tui.store.store import Store
+if TYPE_CHECKING:
+    from mlrelease_tui.domain.action import ActionProgress, AuditCheck
+    from mlrelease_tui.domain.intents import Intent
+    from mlrelease_tui.domain.logs import LogWish
+    from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
+    from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
+    from mlrelease_tui.store.store import Store
 
 
 class Reader(Protocol):
