@@ -139,7 +139,7 @@ def main() -> int:
     if chosen.learn:
         return asyncio.run(_learn(chosen.config))
     gc.disable()  # as the command line does, until all is wired
-    return asyncio.run(_open(begin(load_config(chosen.config, os.environ), os.environ), chosen))
+    return asyncio.run(_open(begin(load_config(chosen.config, os.environ)), chosen))
 
 
 if __name__ == "__main__":

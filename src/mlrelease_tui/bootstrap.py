@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from mlrelease_tui import __version__
 from mlrelease_tui.actions.desk import Desk, Rules
 from mlrelease_tui.actions.journal import Journal
+from mlrelease_tui.audit.identity import this_identity
 from mlrelease_tui.audit.log import AuditLog
 from mlrelease_tui.config.model import Config, ConnectionConfig
 from mlrelease_tui.connectors import plugins
@@ -76,7 +78,7 @@ def build(
 ) -> Program:
     """Wire a program for `config`. `prompt` asks the person for a secret, None where nobody can be asked."""
     env = os.environ if environ is None else environ
-    return wire(begin(config, env, restore=restore), environ=env, prompt=prompt)
+    return wire(begin(config, restore=restore), environ=env, prompt=prompt)
 
 
 def wire(outset: Outset, *, environ: Mapping[str, str], prompt: Prompt | None = None) -> Program:
@@ -86,7 +88,8 @@ def wire(outset: Outset, *, environ: Mapping[str, str], prompt: Prompt | None = 
     for name, secret in outset.secrets.items():
         wallet.login(name, secret)
     connectors = _connect(config, wallet, env, store)
-    audit = AuditLog(config.audit_dir, identity=outset.identity)
+    identity = this_identity(tool_version=__version__, environ=env)
+    audit = AuditLog(config.audit_dir, identity=identity)
     journal = Journal(audit)
     jury = Jury(_slow_by_guard(store.state.bindings.values()))
     desk = Desk(
@@ -97,8 +100,7 @@ def wire(outset: Outset, *, environ: Mapping[str, str], prompt: Prompt | None = 
         lifetime=timedelta(seconds=config.policy.plan_expires_s),
     )
     poller = Poller(store, connectors, intervals=_intervals(config), judging=jury.hear)
-    host = outset.identity.host
-    return Program(config, store, connectors, poller, desk, journal, audit, wallet, journal.operator, host)
+    return Program(config, store, connectors, poller, desk, journal, audit, wallet, outset.operator, identity.host)
 
 
 def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Store) -> Mapping[str, Connector]:

@@ -6,6 +6,8 @@ of it.
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,8 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mlrelease_tui import __version__
-from mlrelease_tui.audit.identity import Identity, this_identity
 from mlrelease_tui.config.model import Binding as ConfiguredBinding
 from mlrelease_tui.config.model import Config
 from mlrelease_tui.config.reading import load
@@ -37,14 +37,8 @@ class Outset:
 
     config: Config
     store: Store
-    identity: Identity
+    operator: str
     secrets: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-
-    @property
-    def operator(self) -> str:
-        """Who acts, as the audit will call them."""
-        actor = self.identity.actor
-        return actor.name or f"uid {actor.uid}"
 
 
 def load_config(path: Path | None, environ: Mapping[str, str], *, action_ids: Collection[str] | None = None) -> Config:
@@ -75,7 +69,6 @@ def _foreign_keys() -> Mapping[str, Mapping[str, Option] | None]:
 
 def begin(
     config: Config,
-    environ: Mapping[str, str],
     *,
     restore: bool = True,
     secrets: Mapping[str, Secret] = MappingProxyType({}),
@@ -89,7 +82,16 @@ def begin(
     store.emit(BindingsConfigured(tuple(_binding(item) for item in config.bindings)))
     read_only = frozenset(item.name for item in config.connections.values() if item.options.get("read_only") is True)
     store.emit(AccessChanged(Access(read_only=read_only)))
-    return Outset(config, store, this_identity(tool_version=__version__, environ=environ), secrets)
+    return Outset(config, store, operator_name(), secrets)
+
+
+def operator_name() -> str:
+    """Who acts, as the audit calls them: the login name, or the uid where there is no name."""
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid).pw_name or f"uid {uid}"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def cache_path(config: Config) -> Path:

@@ -45,7 +45,7 @@ def outset_for_app(options: Options, env: Mapping[str, str]) -> Outset:
 
     config = load_config(options.config, env, action_ids=frozenset(key.id for key in CATALOGUE))
     harden_process()
-    return begin(config, env, secrets=_asked_secrets(config))
+    return begin(config, secrets=_asked_secrets(config))
 
 
 def _asked_secrets(config: Config) -> Mapping[str, Secret]:
