@@ -66,7 +66,7 @@ class AliasStamp:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A registered model. `aliases` maps alias → version as the registry has it now."""
+    """A registered model. `aliases` maps alias → version as the registry has it now. Equal where all but `observed_at` is."""
 
     ref: ModelRef
     aliases: Mapping[str, str]
@@ -76,7 +76,7 @@ class Model:
     version_count: int | None = None
     stamps: Mapping[str, AliasStamp] = field(default_factory=lambda: MappingProxyType({}))
     updated_at: datetime | None = None
-    observed_at: datetime | None = None
+    observed_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

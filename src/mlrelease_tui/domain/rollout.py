@@ -192,7 +192,8 @@ class Endpoint:
     `uid` is the object's identity: a deleted and recreated object has another. `revision` is the opaque token that a
     compare-and-set needs; it changes with anything that the tool could have changed. `cas` is False where the backend
     has none, so that plans say "best effort". `verbs` holds one entry for each verb that the backend was asked about.
-    `previous_version` is the version to which the backend itself says it would go back, "" where it does not say.
+    `previous_version` is the version to which the backend itself says it would go back, "" where it does not say. Endpoints that
+    differ in `observed_at` alone are equal.
     """
 
     ref: EndpointRef
@@ -201,7 +202,7 @@ class Endpoint:
     variants: tuple[Variant, ...]
     rollout: Rollout
     native: Native
-    observed_at: datetime
+    observed_at: datetime = field(compare=False)
     environment: str = ""
     model: ModelRef | None = None
     model_source: BindingSource = BindingSource.NONE

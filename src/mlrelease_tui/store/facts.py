@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,11 +25,16 @@ class ConnectionObserved:
 
 @dataclass(frozen=True, slots=True)
 class EndpointsObserved:
-    """All endpoints of a connection, read at `at`: what is missing is gone."""
+    """All endpoints of a connection, read at `at`: what is missing is gone.
+
+    `since`: none of them was seen before that, whatever its own `observed_at` says (it may be the object of an earlier reading, in
+    which nothing changed). None: their own times say it.
+    """
 
     connection: str
     endpoints: tuple[Endpoint, ...]
     at: datetime
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,13 @@ class VerdictReached:
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictsReached:
+    """What one reading of metrics made the judge say of many endpoints."""
+
+    verdicts: Mapping[EndpointRef, Verdict]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadFailed:
     """A read of a connection failed: its rows keep their values and their age."""
 
@@ -153,6 +166,7 @@ Fact = (
     | LogsClosed
     | SamplesObserved
     | VerdictReached
+    | VerdictsReached
     | ReadFailed
     | ActionProgressed
     | AuditObserved

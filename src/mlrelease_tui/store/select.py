@@ -8,7 +8,7 @@ from typing import Final
 from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.metrics import VariantMetrics, window, with_shares
 from mlrelease_tui.domain.refs import EndpointRef, TargetRef
-from mlrelease_tui.domain.rollout import Phase
+from mlrelease_tui.domain.rollout import Endpoint, Phase
 from mlrelease_tui.domain.status import (
     DEFAULT_GUARD,
     EndpointStatus,
@@ -54,10 +54,14 @@ def history(state: State, ref: EndpointRef, variant: str, *, bucket: int = 2) ->
 
 
 def status_of(state: State, ref: EndpointRef, now: datetime) -> EndpointStatus | None:
-    """Everything known of one endpoint, judged; None where it is not known."""
-    endpoint = state.endpoints.get(ref)
-    if endpoint is None:
-        return None
+    """Everything known of one endpoint, judged, and when it was last seen; None where it is not known."""
+    endpoint = state.seen(ref)
+    return judged(state, endpoint, now) if endpoint is not None else None
+
+
+def judged(state: State, endpoint: Endpoint, now: datetime) -> EndpointStatus:
+    """Everything known of `endpoint`, which is one of the state's."""
+    ref = endpoint.ref
     binding = state.bindings.get(ref)
     model_ref = endpoint.model or (binding.model if binding else None)
     model = state.models.get(model_ref) if model_ref else None
@@ -67,12 +71,7 @@ def status_of(state: State, ref: EndpointRef, now: datetime) -> EndpointStatus |
     metrics = windowed(state, ref, now)
     verdict = state.verdicts.get(ref)
     mismatch = mismatch_of(endpoint, alias, alias_version)
-    freshness = state.freshness.get(ref.connection, Freshness()).of("endpoints")
-    stale_since = None
-    if freshness.failing_since is not None:
-        stale_since = freshness.read_at or endpoint.observed_at
-    elif ref.connection in state.from_cache:
-        stale_since = endpoint.observed_at
+    stale_since = stale_from(state, ref.connection, endpoint)
     severity, reasons = assess(endpoint, metrics, verdict, guard, mismatch, stale_since)
     return EndpointStatus(
         endpoint,
@@ -90,8 +89,16 @@ def status_of(state: State, ref: EndpointRef, now: datetime) -> EndpointStatus |
     )
 
 
+def stale_from(state: State, connection: str, endpoint: Endpoint) -> datetime | None:
+    """Since when an endpoint of this connection could not be read; None while it can."""
+    freshness = state.freshness.get(connection, Freshness()).of("endpoints")
+    if freshness.failing_since is not None:
+        return freshness.read_at or endpoint.observed_at
+    return endpoint.observed_at if connection in state.from_cache else None
+
+
 def fleet(state: State, now: datetime) -> tuple[EndpointStatus, ...]:
-    """All endpoints, worst first, then by reference."""
+    """All endpoints, worst first, then by reference. Judges each of them: `store/judge.py` keeps what it judged before."""
     return tuple(
         sorted(
             (status for ref in state.endpoints if (status := status_of(state, ref, now)) is not None),

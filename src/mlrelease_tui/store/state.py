@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -36,11 +36,14 @@ from mlrelease_tui.store.facts import (
     ReadFailed,
     SamplesObserved,
     VerdictReached,
+    VerdictsReached,
     VersionsObserved,
 )
 
 SERIES_LENGTH: Final = 180
 """Readings kept for each variant: fifteen minutes at one each five seconds."""
+SAME_READING: Final = timedelta(seconds=1)
+"""Endpoints of one listing were seen this close together: it counts as one moment, its earliest."""
 AUDIT_TAIL: Final = 500
 """Audit entries kept in memory; the log itself has them all."""
 
@@ -84,6 +87,9 @@ class State:
     `freshness` by connection name. `series` by endpoint, then variant name. `logs` by variant name and whether of the run before,
     of one endpoint at a time and only while somebody looks at them. `from_cache` holds the connections whose rows
     still come from the last run.
+
+    An endpoint in which nothing changed stays the same object, with the `observed_at` of then; `observed` says by connection since
+    when at the earliest all its endpoints were seen again, and `seen` gives an endpoint with its true time.
     """
 
     connections: Mapping[str, ConnectionHealth] = field(default_factory=lambda: MappingProxyType({}))
@@ -101,6 +107,15 @@ class State:
     open_actions: tuple[OpenAction, ...] = ()
     access: Access = READ_ONLY
     from_cache: frozenset[str] = frozenset()
+    observed: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+
+    def seen(self, ref: EndpointRef) -> Endpoint | None:
+        """The endpoint with the time at which it was really last seen; None where it is not known."""
+        endpoint = self.endpoints.get(ref)
+        again = self.observed.get(ref.connection)
+        if endpoint is None or again is None or again <= endpoint.observed_at:
+            return endpoint
+        return replace(endpoint, observed_at=again)
 
 
 def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one branch a fact
@@ -110,10 +125,11 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
             if state.connections.get(health.name) == health:
                 return state
             return replace(state, connections=_with(state.connections, health.name, health))
-        case EndpointsObserved(connection, endpoints, at):
-            return _endpoints_observed(state, connection, endpoints, at)
+        case EndpointsObserved():
+            return _endpoints_observed(state, fact)
         case EndpointObserved(endpoint):
-            if state.endpoints.get(endpoint.ref) == endpoint:
+            before = state.endpoints.get(endpoint.ref)
+            if before == endpoint and before.observed_at == endpoint.observed_at:
                 return state
             return replace(state, endpoints=_with(state.endpoints, endpoint.ref, endpoint))
         case ModelsObserved(connection, models, at, complete):
@@ -123,7 +139,8 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
             kept.update((model.ref, model) for model in models)
             return _read(replace(state, models=MappingProxyType(kept)), connection, "models", at)
         case ModelObserved(model):
-            if state.models.get(model.ref) == model:
+            known_model = state.models.get(model.ref)
+            if known_model == model and known_model.observed_at == model.observed_at:
                 return state
             return replace(state, models=_with(state.models, model.ref, model))
         case VersionsObserved(model_ref, versions, next_token, first, at):
@@ -148,12 +165,19 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
         case SamplesObserved(connection, samples, at):
             return _read(_samples_observed(state, samples), connection, "metrics", at)
         case VerdictReached(endpoint_ref, verdict):
-            if state.verdicts.get(endpoint_ref) == verdict:
+            if state.verdicts.get(endpoint_ref) == verdict or _is_gone(state, endpoint_ref):
                 return state
             return replace(state, verdicts=_with(state.verdicts, endpoint_ref, verdict))
+        case VerdictsReached(verdicts):
+            new = {
+                ref: verdict
+                for ref, verdict in verdicts.items()
+                if state.verdicts.get(ref) != verdict and not _is_gone(state, ref)
+            }
+            return replace(state, verdicts=MappingProxyType(copied(state.verdicts) | new)) if new else state
         case ReadFailed(connection, what, code, message, at):
-            before = state.freshness.get(connection, Freshness()).of(what)
-            failing = Freshness(before.read_at, before.failing_since or at, code, message)
+            read = state.freshness.get(connection, Freshness()).of(what)
+            failing = Freshness(read.read_at, read.failing_since or at, code, message)
             return _freshened(state, connection, what, failing)
         case ActionProgressed(action):
             if state.actions.get(action.intent_id) == action:
@@ -177,7 +201,14 @@ V = TypeVar("V")
 
 
 def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
-    return MappingProxyType({**mapping, key: value})
+    after = copied(mapping)
+    after[key] = value
+    return MappingProxyType(after)
+
+
+def copied(mapping: Mapping[K, V]) -> dict[K, V]:
+    """A copy that hashes no key again, which for ten thousand references would take longer than a frame."""
+    return mapping.copy() if isinstance(mapping, MappingProxyType | dict) else dict(mapping)
 
 
 def _read(state: State, connection: str, what: str, at: datetime) -> State:
@@ -204,29 +235,78 @@ def _freshened(state: State, connection: str, what: str, part: Freshness) -> Sta
     return state if whole == before else replace(state, freshness=_with(state.freshness, connection, whole))
 
 
-def _endpoints_observed(state: State, connection: str, endpoints: tuple[Endpoint, ...], at: datetime) -> State:
-    found = {endpoint.ref: endpoint for endpoint in endpoints}
-    kept = {ref: item for ref, item in state.endpoints.items() if ref.connection != connection} | found
+def unchanged(known: Endpoint, new: Endpoint, since: datetime) -> bool:
+    """Whether `known` can stand for `new` in a reading that began at `since`."""
+    return known is new or (new.observed_at - since <= SAME_READING and known == new)
 
-    def present(ref: EndpointRef) -> bool:
-        return ref.connection != connection or ref in found
 
-    return _read(
-        replace(
-            state,
-            endpoints=MappingProxyType(kept),
-            series=MappingProxyType({ref: item for ref, item in state.series.items() if present(ref)}),
-            verdicts=MappingProxyType({ref: item for ref, item in state.verdicts.items() if present(ref)}),
-        ),
-        connection,
-        "endpoints",
-        at,
+def _endpoints_observed(state: State, fact: EndpointsObserved) -> State:
+    connection = fact.connection
+    since = fact.since or min((item.observed_at for item in fact.endpoints), default=fact.at)
+    first = connection not in state.observed
+    state = _with_endpoints(state, connection, fact.endpoints, since)
+    if first:
+        # Measured before it was known which endpoints there are.
+        stray = {
+            ref
+            for ref in (*state.series, *state.verdicts)
+            if ref.connection == connection and ref not in state.endpoints
+        }
+        state = replace(state, series=_without(state.series, stray), verdicts=_without(state.verdicts, stray))
+    state = replace(state, observed=_with(state.observed, connection, since))
+    return _read(state, connection, "endpoints", fact.at)
+
+
+def _with_endpoints(state: State, connection: str, endpoints: tuple[Endpoint, ...], since: datetime) -> State:
+    mine = [item for item in state.endpoints.values() if item.ref.connection == connection]
+    # What the last run wrote down is never taken for what is read now: a file may have lost what a backend said exactly.
+    keeps = connection not in state.from_cache
+    if len(mine) == len(endpoints) and all(
+        old is new or old.ref == new.ref for old, new in zip(mine, endpoints, strict=True)
+    ):
+        changed = [
+            new
+            for old, new in zip(mine, endpoints, strict=True)
+            if old is not new and not (keeps and unchanged(old, new, since))
+        ]
+        if not changed:
+            return state
+        after = copied(state.endpoints)
+        for item in changed:
+            after[item.ref] = item
+        return replace(state, endpoints=MappingProxyType(after))
+    known = {item.ref: item for item in mine} if keeps else {}
+    found = {new.ref: new for new in endpoints}
+    for ref, old in known.items():
+        if ref in found and unchanged(old, found[ref], since):
+            found[ref] = old
+    gone = {item.ref for item in mine} - found.keys()
+    others = {ref: item for ref, item in state.endpoints.items() if ref.connection != connection}
+    return replace(
+        state,
+        endpoints=MappingProxyType(others | found),
+        series=_without(state.series, gone),
+        verdicts=_without(state.verdicts, gone),
     )
 
 
+def _without(mapping: Mapping[K, V], gone: set[K]) -> Mapping[K, V]:
+    left = copied(mapping)
+    for key in gone:
+        left.pop(key, None)
+    return MappingProxyType(left) if len(left) != len(mapping) else mapping
+
+
+def _is_gone(state: State, ref: EndpointRef) -> bool:
+    """Whether its connection's endpoints were listed, and this was not among them: what is measured of it comes too late."""
+    return ref.connection in state.observed and ref not in state.endpoints
+
+
 def _samples_observed(state: State, samples: tuple[VariantSample, ...]) -> State:
-    series = dict(state.series)
+    series = copied(state.series)
     for sample in samples:
+        if _is_gone(state, sample.endpoint):
+            continue
         by_variant = dict(series.get(sample.endpoint, {}))
         known = by_variant.get(sample.variant, ())
         # A reading that comes twice or late would look like a counter that went back.
