@@ -6,11 +6,16 @@ import json
 import re
 import signal
 import subprocess
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.cli_host import CALM, Shell, moving, valid, with_fault
+from tests.e2e.cli_host import CALM, Script, Shell, moving, valid, with_fault
+
+from mlrelease_tui.actions.executor import LOST_ANSWER_S
 
 pytestmark = pytest.mark.e2e
 
@@ -366,31 +371,81 @@ def test_ctrl_c_while_an_action_is_under_way_stops_waiting_and_the_next_start_sa
     shell.play(cluster=moving())
     following = shell.run("plan", "rollback", "iris")
     assert following.code == 0
+    assert "hold of cluster/ml/iris" in following.err
+    assert "what it sent may still arrive" in following.err
+    assert "what it sent may still arrive, and voids this plan" in following.out
+    assert shell.run("audit", "list", "--kind", "reconciled", "--json").document["records"] == []
+    # Going forward waits until it is known.
+    following = shell.run("plan", "promote", "iris", "--full", "--window", "0")
+    assert following.code == 0
+    assert "waiting: what an earlier action by" in following.err
     records = shell.run("audit", "list", "--kind", "reconciled", "--json").document["records"]
     assert [record["result"] for record in records] == ["not_applied"]
     assert shell.run("audit", "verify", "--json").document["ok"] is True
 
 
-def test_an_action_left_open_is_told_by_the_next_action(shell: Shell) -> None:
-    shell.play(cluster=with_fault(moving(), "slow", "hold", delay_s=60.0))
+def killed(shell: Shell, *verb: str) -> None:
+    """Run a verb and kill its process, with SIGKILL, while its write is on the way."""
     process = subprocess.Popen(
-        shell.arguments("hold", "iris", "--yes"),
+        shell.arguments(*verb, "--yes"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=shell.environment,
         text=True,
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "sending" in line:
-            break
+    deadline = time.monotonic() + 60
+    while not any(b'"kind":"sent"' in path.read_bytes() for path in shell.home.rglob("0*.jsonl")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "nothing was sent"
+        time.sleep(0.02)
     process.kill()
     process.communicate(timeout=20)
-    following = shell.play(cluster=moving()).run("hold", "iris", "--yes")
+
+
+def test_after_a_crash_the_way_back_does_not_wait_and_says_what_it_takes_the_place_of(shell: Shell) -> None:
+    shell.play(cluster=with_fault(moving(), "slow", "variants", delay_s=60.0))
+    killed(shell, "weight", "iris", "25%", "--window", "0")
+    following = shell.play(cluster=moving()).run("rollback", "iris", "--yes", "--json")
     assert following.code == 0
-    assert "an earlier action was left open" in following.err
-    assert "not_applied" in following.err
+    assert "is open: what it sent may still arrive until" in following.err
+    assert "seen so far: not_applied" in following.err
+    (settled,) = listed(shell, "reconciled")
+    (left,) = listed(shell, "intent", "weight")
+    assert (settled["result"], settled["intent_id"]) == ("superseded", left["intent_id"])
+    message = shell.run("audit", "show", settled["id"], "--json").document["records"][0]["detail"]["result"]["message"]
+    assert following.document["intent_id"] in message
+    assert "seen before that: not_applied" in message
+    assert waited(shell, "weight", "rollback") < timedelta(seconds=LOST_ANSWER_S)
+    assert shell.run("audit", "verify", "--json").document["ok"] is True
+
+
+def test_after_a_crash_other_targets_never_wait_even_if_its_own_does_not_answer(shell: Shell) -> None:
+    shell.play(cluster=with_fault(moving(), "slow", "hold", delay_s=60.0), edge=elsewhere())
+    killed(shell, "hold", "cluster/ml/iris")
+    shell.play(cluster=with_fault(moving(), "silent"), edge=elsewhere())
+    following = shell.run("promote", "edge/ml/iris", "3", "--full", "--yes", "--window", "0", "--json")
+    assert following.code == 0, following
+    assert "hold of cluster/ml/iris" in following.err
+    assert waited(shell, "hold", "promote") < timedelta(seconds=LOST_ANSWER_S)
+
+
+def listed(shell: Shell, kind: str, verb: str = "") -> list[Mapping[str, Any]]:
+    records = shell.run("audit", "list", "--kind", kind, "--json").document["records"]
+    return [record for record in records if verb in {"", record["verb"]}]
+
+
+def waited(shell: Shell, left: str, following: str) -> timedelta:
+    """How long after the first verb's write had left the second's intent was recorded."""
+    (sent,), (began,) = listed(shell, "sent", left), listed(shell, "intent", following)
+    return datetime.fromisoformat(began["at"]) - datetime.fromisoformat(sent["at"])
+
+
+def elsewhere() -> Script:
+    """The endpoint at rest, on a connection called edge, with versions of its own."""
+    text = json.dumps(CALM).replace("cluster/iris", "edge/iris")
+    found: Script = json.loads(text)
+    return found
 
 
 # --- how it is told ---------------------------------------------------------------------------------------------------

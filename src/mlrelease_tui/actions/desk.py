@@ -12,7 +12,7 @@ from mlrelease_tui.actions.executor import Executor, Pace
 from mlrelease_tui.actions.journal import Journal
 from mlrelease_tui.actions.planner import plan as make_plan
 from mlrelease_tui.actions.reading import Reader, asked
-from mlrelease_tui.actions.reconcile import reconcile
+from mlrelease_tui.actions.reconcile import Reconciler
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, Rehearsable, VersionSource
 from mlrelease_tui.domain.action import ActionProgress, OpenAction
@@ -61,18 +61,29 @@ class Desk:
         self._pace = pace or Pace()
         self._reader = Reader(connectors, store.emit)
         self._executor = Executor(self._reader, journal, store.emit, lambda: store.state.access, self._pace)
+        self._reconciler = Reconciler(journal, self._reader, self._pace)
         self._running: dict[TargetRef, asyncio.Task[Outcome | Refusal]] = {}
 
     # --- writes armed or not ------------------------------------------------------------------------------------------
 
     async def open(self) -> tuple[OpenAction, ...]:
-        """Make the audit ready and settle what a dead process left. Without a durable audit writes stay locked."""
+        """Make the audit ready and settle what a dead process left, waiting for what may still arrive. Actions need not wait
+        for this."""
+        await self.ready()
+        return () if self._store.state.access.locked else await self.reconcile()
+
+    async def ready(self) -> tuple[OpenAction, ...]:
+        """Make the audit ready and tell what is open in it, asking no backend. Without a durable audit writes stay locked."""
         try:
             await asyncio.to_thread(self._journal.prepare)
+            found = await self._reconciler.listed()
         except NotDurable as error:
-            self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
+            self._lock(error)
             return ()
-        return await self.reconcile()
+        return self._observed(found)
+
+    def _lock(self, error: NotDurable) -> None:
+        self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
 
     async def arm(self, minutes: int) -> Refusal | None:
         """Allow writes for a while. Refused where they are locked, or where arming can't be recorded."""
@@ -213,6 +224,8 @@ class Desk:
         if isinstance(result, Outcome) and result.kind is OutcomeKind.UNKNOWN:
             # Whoever asked has the answer that there is; what comes of it is told by the next look.
             await self.reconcile(patient=False)
+        elif any(action.target == plan.target.id for action in self._store.state.open_actions):
+            await self.reconcile(plan.target, patient=False)
         return result
 
     async def settle(self, within_s: float) -> bool:
@@ -222,17 +235,31 @@ class Desk:
         _, pending = await asyncio.wait(tuple(self._running.values()), timeout=within_s)
         return not pending
 
-    async def reconcile(self, *, patient: bool = True) -> tuple[OpenAction, ...]:
-        """Look again at every intent without an outcome; `patient` waits for what left a moment ago."""
-        try:
-            still = await reconcile(self._journal, self._reader, self._pace, patient=patient)
-        except NotDurable as error:
-            self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
-            return ()
+    async def reconcile(self, target: TargetRef | None = None, *, patient: bool = True) -> tuple[OpenAction, ...]:
+        """Look again at every intent without an outcome, or at those of `target`; all that stay open are given back.
+
+        `patient` looks until nothing of them may still arrive; otherwise what may is left to the next look.
+        """
+        wait_s = 0.1
+        while True:
+            try:
+                still = self._observed(await self._reconciler.look(target.id if target else ""))
+            except NotDurable as error:
+                self._lock(error)
+                return ()
+            await self.refresh_audit()
+            now = self._pace.now()
+            left = [item.settles_at for item in still if item.settles_at and (not target or item.target == target.id)]
+            left_s = max((until - now).total_seconds() for until in left) if left else 0.0
+            if not patient or left_s <= 0:
+                return still
+            await self._pace.sleep(min(wait_s, left_s))
+            wait_s = min(wait_s * 2, 2.0)
+
+    def _observed(self, found: tuple[OpenAction, ...]) -> tuple[OpenAction, ...]:
         ours = {action.intent_id for action in self.busy}
-        still = tuple(action for action in still if action.intent_id not in ours)
+        still = tuple(action for action in found if action.intent_id not in ours)
         self._store.emit(OpenActionsObserved(still))
-        await self.refresh_audit()
         return still
 
     async def refresh_audit(self) -> None:

@@ -107,6 +107,8 @@ class Journal:
             },
             "result": {"status": status, "message": message},
         }
+        if model := intent.intent.section("model"):
+            body["model"] = dict(model)
         self._log.append("reconciled", body, use_reserve=True)
 
     def denied(self, plan: Plan, refusal: Refusal, *, why: str) -> None:
@@ -149,6 +151,7 @@ def open_action(intent: OpenIntent) -> OpenAction:
         pid=pid if isinstance(pid, int) else 0,
         sent_steps=tuple(step for item in intent.sent if isinstance(step := item.section("action").get("step"), int)),
         host=_text(record, "where", "host"),
+        summary=SafeText(_text(record, "action", "summary")),
     )
 
 
@@ -163,6 +166,15 @@ def steps_of(intent: OpenIntent) -> tuple[tuple[Expectation, Expectation], ...]:
         )
     except (KeyError, ValueError, TypeError):
         return ()
+
+
+def best_effort_of(intent: OpenIntent, step: object) -> bool:
+    """Whether the recorded write `step` goes to a backend without compare-and-set; True where the record can't be read."""
+    steps = intent.intent.section("action").get("steps")
+    if not isinstance(steps, list) or not isinstance(step, int) or not 0 <= step < len(steps):
+        return True
+    write = steps[step]
+    return not isinstance(write, Mapping) or write.get("best_effort") is not False
 
 
 def entry_of(record: AuditRecord) -> AuditEntry:

@@ -6,6 +6,7 @@ from mlrelease_tui.actions.checks import No, artifact, capable, freshness, suppo
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.actions.verbs import Draft, Notes, draft
 from mlrelease_tui.connectors.api import AliasMovable
+from mlrelease_tui.domain.action import OpenAction
 from mlrelease_tui.domain.expectation import AliasExpectation
 from mlrelease_tui.domain.intents import Intent, MoveAlias
 from mlrelease_tui.domain.plan import Direction, Level, Plan, ReadFrom, Refusal
@@ -30,6 +31,8 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
             direction = direction_of(intent.verb, lowers_weight=drafted.lowers)
             environment = endpoint.environment
             _warn(endpoint, situation, notes)
+        if direction is not Direction.SAFE:
+            _nothing_arriving(intent, situation)
         if not drafted.steps:
             raise No("nothing_to_do", f"{intent.target} is already so", "look at it again")
         barred = situation.access.may_touch(step.connection for step in drafted.steps if step.mutates)
@@ -61,6 +64,22 @@ def _nothing_else_open(intent: Intent, situation: Situation) -> None:
             raise No("busy", reason, "wait for its outcome")
 
 
+def _nothing_arriving(intent: Intent, situation: Situation) -> None:
+    """What a dead process sent a moment ago may still take effect: going on waits for that, getting back to safety does not."""
+    for action in situation.open_actions:
+        if action.target == intent.target.id and action.settles_at and action.settling(situation.now):
+            left_s = (action.settles_at - situation.now).total_seconds()
+            reason = (
+                f"what {_earlier(action)} sent may still arrive: nobody can say yet what {intent.verb} would start from"
+            )
+            raise No("unsettled", reason, f"settled in {left_s:.0f} s; rollback, abort and hold need not wait")
+
+
+def _earlier(action: OpenAction) -> str:
+    what = str(action.summary) or action.verb
+    return f"an earlier action by {action.actor} ({what})"
+
+
 def _known(intent: Intent, situation: Situation) -> Endpoint:
     if situation.endpoint is None:
         raise No("unknown_endpoint", f"{intent.target} is not known", "`mlrelease status` lists the endpoints")
@@ -89,7 +108,14 @@ def _warn(endpoint: Endpoint, situation: Situation, notes: Notes) -> None:
         notes.warnings.append(f"{endpoint.owner} owns this endpoint and may revert the change")
     for action in situation.open_actions:
         if action.target == endpoint.ref.id and not action.alive:
-            notes.warnings.append(f"an earlier {action.verb} by {action.actor} was left without an outcome")
+            notes.warnings.append(_left_open(action, situation))
+
+
+def _left_open(action: OpenAction, situation: Situation) -> str:
+    text = f"{_earlier(action)} was left without an outcome"
+    if action.settling(situation.now):
+        text += "; what it sent may still arrive, and voids this plan if it does"
+    return text + (f"; seen so far: {action.seen}" if action.seen else "")
 
 
 def _finish(

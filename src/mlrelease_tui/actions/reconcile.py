@@ -2,64 +2,129 @@
 
 Nothing is ever sent again. Results: applied · not_applied · partial (some steps of several) · superseded (someone wrote
 since) · indeterminate (it can't be read or fits nothing; stays open).
+
+What left a moment ago may still be on its way: "not applied" and "partial" are recorded LOST_ANSWER_S seconds after the last
+unanswered write left, not before. Until then the intent stays open, with what was seen so far. Nobody has to wait for that: a
+later action on the target supersedes it, and the preconditions of both keep a late write from being lost on either side.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from mlrelease_tui.actions.executor import LOST_ANSWER_S, Pace
-from mlrelease_tui.actions.journal import Journal, open_action, steps_of
+from mlrelease_tui.actions.journal import Journal, best_effort_of, open_action, steps_of
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.audit.intents import OpenIntent
+from mlrelease_tui.audit.record import AuditRecord
 from mlrelease_tui.domain.action import OpenAction
 from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, Expectation, subject_of
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ReleaseError
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 _MAY_CHANGE: Final = frozenset({"not_applied", "partial"})
+_LONGEST_SETTLING: Final = timedelta(seconds=LOST_ANSWER_S)
 
 
-async def reconcile(journal: Journal, reader: Reader, pace: Pace, *, patient: bool = True) -> tuple[OpenAction, ...]:
-    """Settle what can be settled, record it, and give back what stays open (the living and the indeterminate).
+class Reconciler:
+    """Looks at open intents, each by itself. Several looks at once are fine: what one has recorded no other records again."""
 
-    What left a moment ago may still be on its way: "not applied" and "partial" are said LOST_ANSWER_S seconds after the last
-    write left, not before: it is waited for where `patient`, else the intent stays open for the next look.
-    """
-    still: list[OpenAction] = []
-    for intent in await asyncio.to_thread(journal.open_intents):
+    def __init__(self, journal: Journal, reader: Reader, pace: Pace) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._pace = pace
+        self._told: dict[str, str] = {}
+        self._closed: set[str] = set()
+        self._seen: dict[str, str] = {}
+
+    async def listed(self) -> tuple[OpenAction, ...]:
+        """The open actions as the audit has them: no backend is asked, nothing is recorded."""
+        return tuple(self._shown(intent) for intent in await asyncio.to_thread(self._journal.open_intents))
+
+    async def look(self, target: str = "") -> tuple[OpenAction, ...]:
+        """Settle what can be settled of `target` (an id; "" for every one), record it, and give back all that stay open.
+
+        NotDurable where that can't be recorded.
+        """
+        intents = await asyncio.to_thread(self._journal.open_intents)
+        looks = (self._look(intent, target) for intent in intents)
+        found = await asyncio.gather(*looks, return_exceptions=True)
+        for item in found:
+            if isinstance(item, BaseException):
+                raise item
+        # Another look may have been faster with one of them.
+        return tuple(item for item in found if isinstance(item, OpenAction) and item.intent_id not in self._closed)
+
+    def _shown(self, intent: OpenIntent) -> OpenAction:
         action = open_action(intent)
         if action.alive:
-            still.append(action)
-            continue
-        status, message = await _judge(intent, reader)
-        wait = 0.1
-        while patient and status in _MAY_CHANGE and (left_s := _settling_s(intent, pace)) > 0:
-            await pace.sleep(min(wait, left_s))
-            wait = min(wait * 2, 2.0)
-            status, message = await _judge(intent, reader)
-        if status in _MAY_CHANGE and _settling_s(intent, pace) > 0:
-            still.append(action)
-            continue
+            return action
+        seen = SafeText(self._seen.get(intent.intent_id, ""))
+        return replace(action, settles_at=_settles_at(intent, self._pace.now()), seen=seen)
+
+    async def _look(self, intent: OpenIntent, target: str) -> OpenAction | None:
+        action = self._shown(intent)
+        if action.alive or (target and action.target != target):
+            return action
+        if intent.overtaken_by is not None:
+            if action.settles_at is not None and _may_arrive_unasked(intent):
+                return action
+            await self._record(intent, "superseded", self._overtaken(intent, intent.overtaken_by))
+            return None
+        status, message = await _judge(intent, self._reader)
+        self._seen[intent.intent_id] = f"{status}: {message}"
+        if status in _MAY_CHANGE and action.settles_at is not None:
+            return self._shown(intent)
+        await self._record(intent, status, message)
+        return self._shown(intent) if status == "indeterminate" else None
+
+    async def _record(self, intent: OpenIntent, status: str, message: str) -> None:
         last = intent.last_ending
-        told = last is not None and last.section("result").get("status") == status
-        if not told:
-            await asyncio.to_thread(journal.reconciled, intent, status, message)
-        if status == "indeterminate":
-            still.append(action)
-    return tuple(still)
+        before = self._told.get(intent.intent_id, last.section("result").get("status") if last is not None else None)
+        if before == status or intent.intent_id in self._closed:
+            return
+        self._told[intent.intent_id] = status
+        if status != "indeterminate":
+            self._closed.add(intent.intent_id)
+        writing = asyncio.ensure_future(asyncio.to_thread(self._journal.reconciled, intent, status, message))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The log must not be closed under a line that is half written.
+            await asyncio.wait({writing})
+            raise
+        except Exception:
+            self._told.pop(intent.intent_id, None)
+            self._closed.discard(intent.intent_id)
+            raise
+
+    def _overtaken(self, intent: OpenIntent, outcome: AuditRecord) -> str:
+        seen = self._seen.get(intent.intent_id, "")
+        verb = str(outcome.section("action").get("verb", "another action"))
+        said = f"{verb} was carried out on it since, by intent {outcome.intent_id}"
+        return said + (f"; seen before that: {seen}" if seen else "")
 
 
-def _settling_s(intent: OpenIntent, pace: Pace) -> float:
-    """Seconds during which the last write that left may still take effect."""
-    if not intent.sent:
-        return 0.0
-    age_s = (pace.now() - intent.sent[-1].at).total_seconds()
-    # A wall clock that was set back must not make this wait for ever.
-    return LOST_ANSWER_S - age_s if age_s >= 0 else 0.0
+def _settles_at(intent: OpenIntent, now: datetime) -> datetime | None:
+    """Until when a write that left may still take effect, None where none is on its way any more."""
+    sent = intent.unanswered
+    if sent is None:
+        return None
+    # A wall clock that was set back must not keep it open for ever.
+    until = sent.at + _LONGEST_SETTLING
+    return until if sent.at <= now < until else None
+
+
+def _may_arrive_unasked(intent: OpenIntent) -> bool:
+    """Whether the write on its way has no precondition in its backend: what was done since does not keep it out."""
+    sent = intent.unanswered
+    return sent is not None and best_effort_of(intent, sent.section("action").get("step"))
 
 
 async def _judge(intent: OpenIntent, reader: Reader) -> tuple[str, str]:

@@ -17,15 +17,21 @@ from mlrelease_tui.audit.record import AuditRecord
 
 CLOSING: Final = frozenset({"outcome", "reconciled", "acknowledged"})
 STILL_OPEN: Final = frozenset({"unknown", "indeterminate"})
+ANSWERED: Final = frozenset({"verified", "rejected"})
+"""What a `step` record says of a write of which the backend has told, or a read has shown, what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenIntent:
-    """An intent without an end. `followed_by` holds what was recorded about it since, in order."""
+    """An intent without an end. `followed_by` holds what was recorded about it since, in order.
+
+    `overtaken_by` is the outcome of the latest intent on the same target that began after it and was applied.
+    """
 
     intent: AuditRecord
     life: Life
     followed_by: tuple[AuditRecord, ...] = ()
+    overtaken_by: AuditRecord | None = None
 
     @property
     def intent_id(self) -> str:
@@ -42,6 +48,20 @@ class OpenIntent:
         return tuple(record for record in self.followed_by if record.kind == "sent")
 
     @property
+    def unanswered(self) -> AuditRecord | None:
+        """The `sent` record of a write of which nobody knows whether it arrived, None where none is on its way."""
+        sent = self.sent[-1] if self.sent else None
+        if sent is None:
+            return None
+        step = sent.section("action").get("step")
+        answers = (
+            record.section("result").get("status")
+            for record in self.followed_by
+            if record.kind == "step" and record.section("action").get("step") == step
+        )
+        return None if ANSWERED.intersection(map(str, answers)) else sent
+
+    @property
     def last_ending(self) -> AuditRecord | None:
         """The latest outcome or reconciliation that could not say how it ended; None where there is none."""
         return next((record for record in reversed(self.followed_by) if record.kind in CLOSING), None)
@@ -50,7 +70,9 @@ class OpenIntent:
 @dataclass(slots=True)
 class _Course:
     intent: AuditRecord
+    number: int
     followed_by: list[AuditRecord] = field(default_factory=list)
+    overtaken_by: AuditRecord | None = None
 
 
 def open_intents(log: AuditLog, *, proc: Path = Path("/proc")) -> tuple[OpenIntent, ...]:
@@ -61,19 +83,37 @@ def open_intents(log: AuditLog, *, proc: Path = Path("/proc")) -> tuple[OpenInte
 def find_open(records: Iterable[AuditRecord], *, proc: Path = Path("/proc")) -> tuple[OpenIntent, ...]:
     """The same over any records of one host, oldest first."""
     courses: dict[str, _Course] = {}
+    numbers: dict[str, int] = {}
     for record in records:
         intent_id = record.intent_id
         if record.kind == "intent":
-            courses[intent_id] = _Course(record)
-        elif intent_id in courses:
-            if record.kind in CLOSING and record.section("result").get("status") not in STILL_OPEN:
+            numbers[intent_id] = len(numbers)
+            courses[intent_id] = _Course(record, numbers[intent_id])
+            continue
+        status = record.section("result").get("status")
+        if intent_id in courses:
+            if record.kind in CLOSING and status not in STILL_OPEN:
                 del courses[intent_id]
             else:
                 courses[intent_id].followed_by.append(record)
+        if record.kind == "outcome" and status == "applied":
+            _overtake(courses.values(), record, numbers.get(intent_id, -1))
     return tuple(
-        OpenIntent(course.intent, life(process_of(course.intent), proc=proc), tuple(course.followed_by))
+        OpenIntent(
+            course.intent,
+            life(process_of(course.intent), proc=proc),
+            tuple(course.followed_by),
+            course.overtaken_by,
+        )
         for course in courses.values()
     )
+
+
+def _overtake(courses: Iterable[_Course], outcome: AuditRecord, number: int) -> None:
+    target = outcome.section("target").get("id")
+    for course in courses:
+        if target and course.number < number and course.intent.section("target").get("id") == target:
+            course.overtaken_by = outcome
 
 
 def process_of(record: AuditRecord) -> Process:

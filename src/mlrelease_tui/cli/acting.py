@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui import errors
@@ -17,6 +16,7 @@ from mlrelease_tui.cli.finding import read_endpoints
 from mlrelease_tui.cli.output import Output
 from mlrelease_tui.cli.reading import has_metrics, read_window
 from mlrelease_tui.cli.session import Detached, output_of, with_program
+from mlrelease_tui.cli.settling import settling
 from mlrelease_tui.cli.shapes import (
     error_shape,
     open_action_shape,
@@ -34,7 +34,7 @@ from mlrelease_tui.store.state import State
 if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
     from mlrelease_tui.cli.options import Options
-    from mlrelease_tui.cli.verbs import VerbSpec
+    from mlrelease_tui.cli.wishes import VerbSpec
 
 SETTLE_S: Final = 4.0
 """Seconds that an operator who stops waiting still waits, so that an outcome which is nearly there is told."""
@@ -63,10 +63,10 @@ def show_plan(options: Options, spec: VerbSpec, given: Mapping[str, Any], *, win
     output = output_of(options)
 
     async def work(program: Program) -> int:
-        await program.desk.open()
-        intent = await spec.wish(program, given)
-        await _measure(program, spec, intent, window_s)
-        made = await program.desk.prepare(intent)
+        async with settling(program, output) as before:
+            intent = await spec.wish(program, given)
+            await _measure(program, spec, intent, window_s)
+            made = await before.prepared(intent)
         if isinstance(made, Refusal):
             if output.as_json:
                 output.document(refused_plan_shape(spec.word, intent.target.id, made))
@@ -89,30 +89,30 @@ def act(
     output = output_of(options)
 
     async def work(program: Program) -> int:
-        began = datetime.now(UTC)
-        await program.desk.open()
-        _say_settled(program, output, began)
-        intent = await spec.wish(program, given)
-        await _measure(program, spec, intent, window_s)
-        made = await program.desk.prepare(intent)
-        if isinstance(made, Refusal):
-            return _refuse(output, made)
-        if not output.as_json:
-            output.lines(text.plan(made, output.glyphs))
-        if confirmation.plan_hash and confirmation.plan_hash != made.plan_hash:
-            reason = f"the plan is another than {confirmation.plan_hash}: what it was made from has changed"
-            reason += _last_writer(program, made)
-            return _refuse(
-                output, Refusal("plan_changed", reason, f"look at it, then --plan-hash {made.plan_hash}"), made
-            )
-        answer = await confirm(
-            made, yes=confirmation.yes, typed=confirmation.typed, reason=confirmation.reason, output=output
-        )
-        if isinstance(answer, Refusal):
-            return _refuse(output, answer, made)
-        return await _send(program, output, made, answer)
+        async with settling(program, output) as before:
+            intent = await spec.wish(program, given)
+            await _measure(program, spec, intent, window_s)
+            made = await before.prepared(intent)
+            return await _confirmed(program, output, made, confirmation)
 
     return with_program(options, work)
+
+
+async def _confirmed(program: Program, output: Output, made: Plan | Refusal, confirmation: Confirmation) -> int:
+    if isinstance(made, Refusal):
+        return _refuse(output, made)
+    if not output.as_json:
+        output.lines(text.plan(made, output.glyphs))
+    if confirmation.plan_hash and confirmation.plan_hash != made.plan_hash:
+        reason = f"the plan is another than {confirmation.plan_hash}: what it was made from has changed"
+        reason += _last_writer(program, made)
+        return _refuse(output, Refusal("plan_changed", reason, f"look at it, then --plan-hash {made.plan_hash}"), made)
+    answer = await confirm(
+        made, yes=confirmation.yes, typed=confirmation.typed, reason=confirmation.reason, output=output
+    )
+    if isinstance(answer, Refusal):
+        return _refuse(output, answer, made)
+    return await _send(program, output, made, answer)
 
 
 async def _measure(program: Program, spec: VerbSpec, intent: Intent, window_s: float) -> None:
@@ -232,16 +232,6 @@ def _stopping() -> Iterator[asyncio.Event]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def _say_settled(program: Program, output: Output, began: datetime) -> None:
-    """What a dead process had left open and was found out just now, and what is still open."""
-    for entry in program.store.state.audit:
-        if entry.kind == "reconciled" and entry.at >= began:
-            output.note(f"an earlier action was left open ({entry.summary}, intent {entry.intent_id}): {entry.result}")
-    for action in program.store.state.open_actions:
-        state = f"under way in process {action.pid}" if action.alive else "open: what became of it is not known"
-        output.note(f"{action.verb} of {action.target} by {action.actor} is {state} (intent {action.intent_id})")
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

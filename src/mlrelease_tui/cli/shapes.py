@@ -389,6 +389,9 @@ def open_action_shape(action: OpenAction) -> Shape:
         at=action.at,
         alive=action.alive,
         pid=action.pid,
+        summary=action.summary,
+        settles_at=action.settles_at,
+        seen=action.seen,
     )
 
 

@@ -59,7 +59,11 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class OpenAction:
-    """An intent that a process left without an outcome. `alive`: that process still runs, so it is not ours to judge."""
+    """An intent that a process left without an outcome. `alive`: that process still runs, so it is not ours to judge.
+
+    `summary` is what it was to do. `settles_at`: until then the last write that left may still take effect, None where
+    nothing is on its way. `seen` is what the latest read of its target showed, "" where none was made.
+    """
 
     intent_id: str
     target: SafeText
@@ -70,6 +74,13 @@ class OpenAction:
     pid: int
     sent_steps: tuple[int, ...] = ()
     host: str = ""
+    summary: SafeText = field(default_factory=SafeText)
+    settles_at: datetime | None = None
+    seen: SafeText = field(default_factory=SafeText)
+
+    def settling(self, now: datetime) -> bool:
+        """Whether at `now` something that it sent may still take effect."""
+        return self.settles_at is not None and now < self.settles_at
 
 
 @dataclass(frozen=True, slots=True)
