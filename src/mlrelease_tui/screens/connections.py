@@ -22,7 +22,7 @@ from mlrelease_tui.widgets.diff_table import DiffTable
 class ConnectionsScreen(ReadingScreen):
     CSS_PATH = ["reading.tcss", "connections.tcss"]  # noqa: RUF012
     NAME = "connections"
-    SCOPES = ("list", "rows", "item")
+    SCOPES = ("list", "rows", "item", "thing")
     BINDINGS = [  # noqa: RUF012
         # The app's own key; here it asks the selected connection alone.
         *(item for item in keys.bindings("app") if isinstance(item, Binding) and item.id == "app.refetch"),
@@ -35,6 +35,7 @@ class ConnectionsScreen(ReadingScreen):
         "item.copy_command",
         "app.back",
         "app.command",
+        "thing.describe",
         "app.help",
     )
     SORTS = view.SORTS
@@ -50,6 +51,18 @@ class ConnectionsScreen(ReadingScreen):
 
     def chosen(self) -> Link | None:
         return self._shown.get(self.table.key)
+
+    def thing(self) -> tuple[str, object] | None:
+        chosen = self.chosen()
+        if chosen is None:
+            return None
+        name = chosen.health.name
+        return name, {"connection": chosen.health, "reads": self.state.freshness.get(name)}
+
+    def address(self) -> str:
+        """What is configured, without credentials."""
+        chosen = self.chosen()
+        return str(chosen.health.address) if chosen is not None else ""
 
     def show(self, state: State, now: datetime) -> None:
         items = [link for link in self.links() if self._wanted(link)]

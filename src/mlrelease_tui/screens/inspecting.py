@@ -22,12 +22,26 @@ def page_of(view: ReleaseScreen, at: str) -> PageScreen | None:
     name, value = found
     ref = view.selected()
     if ref is None or ref.id != name:
-        tabs = [
-            Tab("describe", lambda cells: inspect.describe(value, cells)),
-            Tab("raw", lambda cells: inspect.raw(value, cells), lambda: inspect.as_json(value)),
-        ]
-        return PageScreen(name, tabs, at)
+        return PageScreen(name, _plain_tabs(view, name, value), at)
     return PageScreen(ref.name, _endpoint_tabs(view, name), at)
+
+
+def _plain_tabs(view: ReleaseScreen, name: str, first: object) -> Sequence[Tab]:
+    """The pages of what is no endpoint."""
+    last = first
+
+    def now() -> object:
+        nonlocal last
+        found = view.thing()
+        # Where it is not listed any more, what was known of it last stays to be read.
+        if found is not None and found[0] == name:
+            last = found[1]
+        return last
+
+    return [
+        Tab("describe", lambda cells: inspect.describe(now(), cells)),
+        Tab("raw", lambda cells: inspect.raw(now(), cells), lambda: inspect.as_json(now())),
+    ]
 
 
 def _endpoint_tabs(view: ReleaseScreen, name: str) -> Sequence[Tab]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from textual import on
 
+from mlrelease_tui.domain.connection import page_of
 from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
@@ -43,7 +44,7 @@ def stale_since(state: State, model: Model) -> datetime | None:
 class ModelsScreen(ReadingScreen):
     CSS_PATH = ["reading.tcss", "models.tcss"]  # noqa: RUF012
     NAME = "models"
-    SCOPES = ("list", "rows", "item")
+    SCOPES = ("list", "rows", "item", "thing")
     FOOTER = (
         "list.open",
         "rows.filter",
@@ -52,6 +53,7 @@ class ModelsScreen(ReadingScreen):
         "app.arm",
         "app.back",
         "app.command",
+        "thing.describe",
         "app.help",
     )
     SORTS = view.SORTS
@@ -123,6 +125,16 @@ class ModelsScreen(ReadingScreen):
     def command_to_copy(self) -> str:
         chosen = self.chosen()
         return f"mlrelease versions {chosen.model.ref.id}" if chosen is not None else ""
+
+    def thing(self) -> tuple[str, object] | None:
+        chosen = self.chosen()
+        return (chosen.model.ref.id, chosen.model) if chosen is not None else None
+
+    def address(self) -> str:
+        """The model's page at its registry."""
+        chosen = self.chosen()
+        health = self.state.connections.get(chosen.model.ref.connection) if chosen is not None else None
+        return page_of(health.model_page, chosen.model.ref.name) if chosen is not None and health is not None else ""
 
     def selected(self) -> EndpointRef | None:
         """Where one endpoint alone runs the model, keys that lead to an endpoint lead to it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +11,7 @@ from textual import on
 from textual.binding import Binding
 from textual.timer import Timer
 
+from mlrelease_tui.domain.connection import page_of
 from mlrelease_tui.domain.intents import MoveAlias
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, Readiness
 from mlrelease_tui.domain.refs import EndpointRef, VersionRef
@@ -64,7 +65,7 @@ class _Listing:
 class VersionsScreen(ReadingScreen):
     CSS_PATH = ["reading.tcss", "versions.tcss"]  # noqa: RUF012
     NAME = "versions"
-    SCOPES = ("list", "rows", "item", "versions")
+    SCOPES = ("list", "rows", "item", "versions", "thing")
     BINDINGS = [  # noqa: RUF012
         *keys.bindings("versions"),
         # The app's own key; here it reads this model's versions too.
@@ -78,6 +79,7 @@ class VersionsScreen(ReadingScreen):
         "rows.filter",
         "app.arm",
         "app.back",
+        "thing.describe",
         "app.help",
     )
     SORTS = view.VERSION_SORTS
@@ -133,6 +135,24 @@ class VersionsScreen(ReadingScreen):
         """The endpoint that runs the version under the cursor, where one alone does."""
         running = self._runs.get(self.table.key, ())
         return running[0][0].ref if len(running) == 1 else None
+
+    def thing(self) -> tuple[str, object] | None:
+        chosen = self.chosen()
+        if chosen is None:
+            return None
+        lineage = self._lineage(chosen)
+        if lineage is None:
+            self._want_lineage(chosen)
+        named = self._aliases.get(chosen.ref.version, ())
+        return chosen.ref.id, replace(chosen, aliases=named, lineage=lineage)
+
+    def address(self) -> str:
+        """The version's page at its registry."""
+        chosen = self.chosen()
+        health = self.state.connections.get(chosen.ref.model.connection) if chosen is not None else None
+        if chosen is None or health is None:
+            return ""
+        return page_of(health.version_page, chosen.ref.model.name, chosen.ref.version)
 
     # --- drawing
 

@@ -295,6 +295,9 @@ class MlflowConnector:
         warnings: tuple[SafeText, ...] = (),
     ) -> ConnectionHealth:
         credential = self._registry.credential
+        address = SafeText(self._registry.address)
+        # What the server's own pages call themselves; a store that is no server has none.
+        pages = f"{address}/#/models/{{model}}" if address.startswith(("http://", "https://")) else ""
         return ConnectionHealth(
             name=self.name,
             kind=self.kind,
@@ -306,10 +309,12 @@ class MlflowConnector:
             latency_s=latency_s,
             identity=identity or SafeText(),
             server=server or SafeText(),
-            address=SafeText(self._registry.address),
+            address=address,
             credential_source=credential.source if credential else "",
             capabilities=capabilities(self),
             warnings=warnings,
+            model_page=pages,
+            version_page=f"{pages}/versions/{{version}}" if pages else "",
             observed_at=now,
         )
 
