@@ -222,3 +222,23 @@ async def test_what_could_not_be_told_for_long_is_closed_by_what_was_done_since(
     assert told(seat) == ["indeterminate", "superseded"]
     message = [item for item in seat.log.read() if item.kind == "reconciled"][-1].section("result")["message"]
     assert "seen before that: indeterminate" in str(message)
+
+
+async def test_a_rollback_elsewhere_says_where_the_one_before_wanted_to_go(tmp_path: Path) -> None:
+    seat, _ = await left_behind(tmp_path, RollBack(FRAUD, "1"))
+    wanted = "the rollback before this one wanted 1 and did not get there; this one goes to 2: name 1 to go there"
+    plan = await seat.planned(RollBack(FRAUD))
+    assert plan.summary == "roll back fraud to 2"
+    assert wanted in plan.warnings
+    assert wanted in (await seat.planned(RollBack(FRAUD))).warnings
+    assert wanted not in (await seat.planned(RollBack(FRAUD, "2"))).warnings, "2 was named"
+    seat.clock.elapsed_s = LOST_ANSWER_S
+    await seat.desk.reconcile()
+    (record,) = [item for item in seat.log.read() if item.kind == "reconciled"]
+    assert record.section("action")["summary"] == "roll back fraud to 1"
+    assert record.section("model")["version"] == "1"
+    assert wanted in (await seat.planned(RollBack(FRAUD))).warnings, "settled or not"
+    assert (await seat.done(RollBack(FRAUD, "1"))).kind is OutcomeKind.APPLIED
+    refusal = await seat.refused(RollBack(FRAUD))
+    assert refusal.code == "already_there"
+    assert "already runs 1, alone" in refusal.reason

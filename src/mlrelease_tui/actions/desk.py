@@ -13,7 +13,7 @@ from mlrelease_tui.actions.journal import Journal
 from mlrelease_tui.actions.planner import plan as make_plan
 from mlrelease_tui.actions.reading import Reader, asked
 from mlrelease_tui.actions.reconcile import Reconciler
-from mlrelease_tui.actions.situation import Situation
+from mlrelease_tui.actions.situation import Situation, unfinished_rollback
 from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, Rehearsable, VersionSource
 from mlrelease_tui.domain.action import ActionProgress, OpenAction
 from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
@@ -80,6 +80,7 @@ class Desk:
         except NotDurable as error:
             self._lock(error)
             return ()
+        await self.refresh_audit()
         return self._observed(found)
 
     def _lock(self, error: NotDurable) -> None:
@@ -159,16 +160,14 @@ class Desk:
             environment=endpoint.environment,
             production=self._rules.production(endpoint.environment),
             floor=self._rules.floor(endpoint.environment, intent.verb),
+            unfinished=unfinished_rollback(self._store.state.audit, endpoint.ref.id),
         )
         model = binding.model if binding else endpoint.model
         if model is None:
             return situation
         version = _wanted_version(intent, endpoint)
         lineage = isinstance(intent, PromoteVersion)
-        situation = await self._with_registry(situation, model, version, lineage=lineage)
-        # Where the alias points may show that a rollback was left half done, and so which version is meant.
-        meant = _wanted_version(intent, endpoint, situation.alias_version)
-        return situation if meant == version else await self._with_registry(situation, model, meant, lineage=lineage)
+        return await self._with_registry(situation, model, version, lineage=lineage)
 
     def _alone(self, base: Situation, intent: MoveAlias) -> Situation:
         """An alias alone is felt where endpoints follow it: the strictest of their environments counts."""
@@ -271,12 +270,12 @@ class Desk:
         return action_on(self._store.state, target)
 
 
-def _wanted_version(intent: EndpointIntent, endpoint: Endpoint, alias_version: str = "") -> str:
+def _wanted_version(intent: EndpointIntent, endpoint: Endpoint) -> str:
     match intent:
         case PromoteVersion():
             return intent.version or (endpoint.rollout.to_version if endpoint.rollout.in_flight else "")
         case RollBack():
-            return intent.version or known_good_of(endpoint, alias_version)
+            return intent.version or known_good_of(endpoint)
         case ShadowVersion():
             return intent.version
         case _:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from mlrelease_tui.domain.action import ActionProgress, OpenAction
+from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
 from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Level
 from mlrelease_tui.domain.policy import PLAN_LIFETIME, READ_ONLY, Access
-from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.rollout import Endpoint, Verb
 from mlrelease_tui.domain.status import EndpointStatus
+
+_COURSE: Final = frozenset({"intent", "sent", "step", "outcome", "reconciled"})
+_ENDED: Final = frozenset({"applied", "superseded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,8 @@ class Situation:
     `driver` is asked for verbs with `isinstance`; `registry` likewise, None where the endpoint has no registry or it could not
     be read (`registry_problem` then says why). `version` is the registry's record of the version that the intent would
     make users get, None where it is not known. `environment` is where an alias alone would be felt. `floor` is the
-    least level that configuration asks for; `access` says which connections are never written to.
+    least level that configuration asks for; `access` says which connections are never written to. `unfinished` is the version
+    that the latest action here, a rollback, wanted and did not get to, "" where it was none.
     """
 
     now: datetime
@@ -40,8 +46,16 @@ class Situation:
     in_flight: ActionProgress | None = None
     open_actions: tuple[OpenAction, ...] = ()
     lifetime: timedelta = PLAN_LIFETIME
+    unfinished: str = ""
 
-    @property
-    def alias_version(self) -> str:
-        """Where the endpoint's alias points, "" where there is none or its registry did not answer."""
-        return self.model.aliases.get(self.alias, "") if self.model is not None and self.alias else ""
+
+def unfinished_rollback(audit: Iterable[AuditEntry], target: str) -> str:
+    """The version that the latest action on `target` wanted, by the audit (oldest first), where it is a rollback that did not
+    get to its end; else ""."""
+    entries = [entry for entry in audit if entry.target == target and entry.kind in _COURSE]
+    latest = entries[-1] if entries else None
+    if latest is None or latest.verb != Verb.ROLLBACK or latest.result in _ENDED:
+        return ""
+    model = latest.detail.get("model")
+    version = model.get("version", "") if isinstance(model, Mapping) else ""
+    return version if isinstance(version, str) else ""

@@ -139,7 +139,7 @@ def weight(intent: SetWeight, situation: Situation, endpoint: Endpoint, notes: N
 
 def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:
     name = endpoint.ref.name
-    version = intent.version or known_good_of(endpoint, situation.alias_version)
+    version = intent.version or known_good_of(endpoint)
     if not version:
         raise No("no_known_good", f"no known good version of {name} is recorded", "name the version to return to")
     stable = endpoint.stable
@@ -152,6 +152,12 @@ def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes:
     steps += alias_follows(situation, version, notes.checks, notes.warnings)
     if not steps:
         raise No("already_there", f"{name} already runs {version}, alone", "name another version")
+    earlier = situation.unfinished
+    if earlier and not intent.version and earlier != version:
+        notes.warnings.append(
+            f"the rollback before this one wanted {earlier} and did not get there; "
+            f"this one goes to {version}: name {earlier} to go there"
+        )
     return Draft(steps, f"roll back {name} to {version}")
 
 

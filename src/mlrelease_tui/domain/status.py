@@ -123,11 +123,11 @@ def mismatch_of(endpoint: Endpoint, alias: str, alias_version: str) -> str:
     return f"alias {alias} says {alias_version}, {where}"
 
 
-def known_good_of(endpoint: Endpoint, alias_version: str = "") -> str:
+def known_good_of(endpoint: Endpoint) -> str:
     """The version a rollback returns to: the stable one while a rollout is in flight, else what the backend remembers.
 
-    Where the last write was a rollback that was left half done, it is the version which that one returned to: to say it again
-    finishes it, and goes no further back. `alias_version` is where the endpoint's alias points, "" where that is not known.
+    Where the last write was a rollback, it is the version which that one returned to. Done, that version serves and is good, so
+    that saying it again goes no further back; left half done, saying it again finishes it.
     """
     stable = endpoint.stable
     if stable is None:
@@ -137,9 +137,7 @@ def known_good_of(endpoint: Endpoint, alias_version: str = "") -> str:
         # The version to return to was started and has no traffic yet; what is on its way out is no previous version any more.
         begun = returning and endpoint.canary is None and endpoint.rollout.to_version == endpoint.previous_version
         return endpoint.previous_version if begun else stable.version
-    if returning and alias_version and alias_version != stable.version:
-        return stable.version
-    return endpoint.previous_version
+    return stable.version if returning else endpoint.previous_version
 
 
 def assess(

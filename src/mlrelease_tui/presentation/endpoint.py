@@ -308,7 +308,15 @@ def explain(status: EndpointStatus, now: datetime, glyphs: Glyphs, cells: int) -
         line(
             Span(" known good: ", Role.MUTED),
             Span(good, Role.STRONG),
-            Span("   B opens the plan back to it" if status.known_good else "", Role.MUTED),
+            Span(_way_back(status), Role.MUTED),
         ),
     ]
     return rows
+
+
+def _way_back(status: EndpointStatus) -> str:
+    endpoint = status.endpoint
+    if not status.known_good:
+        return ""
+    there = endpoint.stable is not None and endpoint.stable.version == status.known_good
+    return "   it serves" if there and not endpoint.rollout.in_flight else "   B opens the plan back to it"

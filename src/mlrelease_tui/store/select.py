@@ -83,7 +83,7 @@ def judged(state: State, endpoint: Endpoint, now: datetime) -> EndpointStatus:
         alias,
         alias_version,
         mismatch,
-        known_good_of(endpoint, alias_version),
+        known_good_of(endpoint),
         stale_since,
         guard,
     )
