@@ -1,0 +1,76 @@
+"""What an API server answers when it says no, as errors of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import (
+    BackendError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    Rejected,
+    ReleaseError,
+    Unauthenticated,
+    UnexpectedAnswer,
+)
+
+Object = Mapping[str, Any]
+"""An object of the API, as the server sent it."""
+
+_HINTS: Final[Mapping[int, tuple[type[ReleaseError], str]]] = {
+    401: (Unauthenticated, "`mlrelease connections test` shows as whom we come"),
+    403: (Forbidden, "ask for the right, or use another context"),
+    404: (NotFound, "it was deleted, or this cluster does not serve its kind"),
+}
+_WEBHOOK: Final = ("admission webhook", "failed calling webhook")
+
+
+class Gone(BackendError):
+    """410: what was asked for is no longer remembered. List anew."""
+
+    code = "gone"
+
+
+class FailedTest(Conflict):
+    """A JSON Patch `test` that did not hold. The server never says which: who sent the patch reads again and finds out."""
+
+
+def refusal_of(where: str, status: int, answer: bytes | Object, asked: str, *, writing: bool = False) -> ReleaseError:
+    """Our error for a status of the API server. The text is the server's, for a person to read."""
+    detail = _status_of(answer)
+    said = SafeText(detail.get("message") or f"HTTP {status}", limit=400)
+    details = detail.get("details") or {}
+    text = f"{where}: {asked}: {said}"
+    if status in _HINTS:
+        kind, hint = _HINTS[status]
+        return kind(text, hint=hint)
+    if status == 410:
+        return Gone(text, hint="read again")
+    if status == 429:
+        return RateLimited(text, hint="it is overloaded", retry_after_s=float(details.get("retryAfterSeconds") or 0))
+    return _no_to_write(text, status, said, details) if writing else UnexpectedAnswer(text, hint="read again")
+
+
+def _no_to_write(text: str, status: int, said: str, details: Object) -> ReleaseError:
+    if status == 409:
+        return Conflict(text, hint="read it again and make a new plan")
+    if status == 422 and not details.get("causes"):
+        return FailedTest(text, hint="read it again and make a new plan")
+    if status in {400, 415, 422} or any(word in said for word in _WEBHOOK):
+        return Rejected(text, hint="nothing was written; correct what it names")
+    return UnexpectedAnswer(text, hint="read again")
+
+
+def _status_of(answer: bytes | Object) -> Object:
+    if not isinstance(answer, bytes):
+        return answer
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,118 @@
+"""What we leave on an object, and read back from it: annotations under one prefix, values of JSON of at most 4 KiB.
+
+State that operators share lives here, on the object itself: who holds it and why, which intent wrote last, what ran before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mlrelease_tui.connectors.kubernetes.answers import Object
+from mlrelease_tui.connectors.kubernetes.objects import labels, notes, text, when
+from mlrelease_tui.domain.rollout import Hold, Stamp
+from mlrelease_tui.domain.text import SafeText
+
+PREFIX: Final = "mlrelease.dev/"
+MODEL: Final = f"{PREFIX}model"
+VERSION: Final = f"{PREFIX}version"
+ALIAS: Final = f"{PREFIX}alias"
+STAMP: Final = f"{PREFIX}stamp"
+HOLD: Final = f"{PREFIX}hold"
+HISTORY: Final = f"{PREFIX}history"
+IMAGE: Final = f"{PREFIX}image"
+LIMIT: Final = 4096
+_WHY: Final = 1024
+
+
+def said(item: Object, key: str) -> str:
+    """What an object says under one of our keys: its annotation, else its label."""
+    return str(notes(item).get(key) or labels(item).get(key) or "")
+
+
+def stamp_of(item: Object) -> Stamp | None:
+    """The intent that wrote here last, None where there is none or its record can't be read."""
+    found = _table(notes(item).get(STAMP))
+    if not found.get("intent"):
+        return None
+    return Stamp(
+        str(found["intent"]),
+        str(found.get("verb") or ""),
+        SafeText(found.get("by") or ""),
+        SafeText(found.get("why") or ""),
+        when(found.get("at")),
+    )
+
+
+def hold_of(item: Object) -> Hold | None:
+    """Who holds it, as we wrote it down; None where nobody does by us."""
+    found = _table(notes(item).get(HOLD))
+    if not found:
+        return None
+    return Hold(
+        SafeText(found.get("by") or "somebody"),
+        SafeText(found.get("why") or ""),
+        when(found.get("at")),
+        str(found.get("intent") or ""),
+    )
+
+
+def history_of(item: Object) -> tuple[str, ...]:
+    """Versions that ran before, newest first."""
+    try:
+        found = json.loads(str(notes(item).get(HISTORY) or "[]"))
+    except ValueError:
+        return ()
+    return tuple(str(version) for version in found) if isinstance(found, list) else ()
+
+
+def stamp_text(stamp: Stamp) -> str:
+    """The stamp as the annotation's value."""
+    return json.dumps(
+        {
+            "intent": stamp.intent_id,
+            "verb": stamp.verb,
+            "by": stamp.by.raw,
+            "why": stamp.why.raw[:_WHY],
+            "at": stamp.at.isoformat() if stamp.at else "",
+        },
+        separators=(",", ":"),
+    )
+
+
+def hold_text(stamp: Stamp) -> str:
+    """The hold that this stamp's intent makes, as the annotation's value."""
+    return json.dumps(
+        {
+            "by": stamp.by.raw,
+            "why": stamp.why.raw[:_WHY],
+            "at": stamp.at.isoformat() if stamp.at else "",
+            "intent": stamp.intent_id,
+        },
+        separators=(",", ":"),
+    )
+
+
+def owner_of(item: Object) -> SafeText:
+    """The tool that keeps this object's spec as it has it elsewhere, and may revert us: Argo CD, Flux, Helm; "" for none."""
+    kept, marks = notes(item), labels(item)
+    if tracking := kept.get("argocd.argoproj.io/tracking-id") or marks.get("argocd.argoproj.io/instance"):
+        return SafeText(f"Argo CD ({str(tracking).partition(':')[0]})")
+    if kustomization := marks.get("kustomize.toolkit.fluxcd.io/name"):
+        return SafeText(f"Flux kustomization {kustomization}")
+    if release := marks.get("helm.toolkit.fluxcd.io/name"):
+        return SafeText(f"Flux Helm release {release}")
+    if text(item, "metadata", "labels", "app.kubernetes.io/managed-by") == "Helm":
+        return SafeText(f"Helm release {kept.get('meta.helm.sh/release-name') or '?'}")
+    return SafeText()
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, str) or len(value) > LIMIT:
+        return {}
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

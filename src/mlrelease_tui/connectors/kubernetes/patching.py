@@ -1,0 +1,191 @@
+"""Writes as data: a JSON Patch with its own tests, what it stands for in words, and what may be shown of it.
+
+A payload names what changes and what must hold, never a whole template: that holds environments, and payloads go into the audit.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mlrelease_tui.connectors.kubernetes.answers import Object
+from mlrelease_tui.connectors.kubernetes.api import Resource
+from mlrelease_tui.connectors.kubernetes.objects import name, namespace, uid
+from mlrelease_tui.domain.expectation import EndpointExpectation
+from mlrelease_tui.domain.plan import Write
+from mlrelease_tui.domain.text import SafeText
+
+PATCH: Final = "patch"
+AWAIT: Final = "await"
+
+Op = Mapping[str, Any]
+
+
+def test(path: str, value: object) -> Op:
+    return {"op": "test", "path": path, "value": value}
+
+
+def add(path: str, value: object) -> Op:
+    """Sets the value, whether it was there or not. What is above it must exist."""
+    return {"op": "add", "path": path, "value": value}
+
+
+def replace(path: str, value: object) -> Op:
+    return {"op": "replace", "path": path, "value": value}
+
+
+def remove(path: str) -> Op:
+    return {"op": "remove", "path": path}
+
+
+def pointer(*parts: str) -> str:
+    """A JSON pointer; `/` and `~` in keys are escaped (RFC 6901)."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A pod template that a write restores: the one of this ReplicaSet, less the label that its controller put on it."""
+
+    resource: Resource
+    name: str
+    uid: str
+    without_label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One JSON Patch on one object. `hold` True writes down who holds it, False takes that away. `notes` are annotations."""
+
+    resource: Resource
+    item: Object
+    ops: tuple[Op, ...]
+    subresource: str = ""
+    template: Template | None = None
+    hold: bool | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def payload(self) -> str:
+        """Canonical JSON, as `performing` reads it."""
+        found: dict[str, Any] = {
+            "resource": _address(self.resource),
+            "namespace": namespace(self.item),
+            "name": name(self.item),
+            "uid": uid(self.item),
+            "subresource": self.subresource,
+            "patch": list(self.ops),
+        }
+        if self.template is not None:
+            found["template"] = {
+                "resource": _address(self.template.resource),
+                "name": self.template.name,
+                "uid": self.template.uid,
+                "without_label": self.template.without_label,
+            }
+        if self.hold is not None:
+            found["hold"] = self.hold
+        if self.notes:
+            found["notes"] = dict(self.notes)
+        return json.dumps(found, sort_keys=True, separators=(",", ":"))
+
+    def call(self) -> str:
+        """As a person reads it: what changes, and on what condition."""
+        where = f"/{self.subresource}" if self.subresource else ""
+        done = [_told(op) for op in self.ops if op["op"] != "test"]
+        if self.template is not None:
+            done.insert(0, f"spec.template ← {SafeText(self.template.name)}")
+        return f"PATCH {self.resource.plural}/{SafeText(name(self.item))}{where}: {', '.join(done)}"
+
+    def precondition(self) -> str:
+        """What must hold, in words."""
+        return " and ".join(_held(op) for op in self.ops if op["op"] == "test")
+
+    def shell(self, context: str) -> str:
+        """The same with kubectl, where that can be said."""
+        if self.template is not None:
+            return ""
+        words = ["kubectl", "--context", context, "-n", namespace(self.item), "patch"]
+        words += [f"{self.resource.plural}.{self.resource.group}".rstrip("."), name(self.item)]
+        if self.subresource:
+            words.append(f"--subresource={self.subresource}")
+        return shlex.join([*words, "--type=json", "-p", json.dumps(list(self.ops), separators=(",", ":"))])
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A patch in words: what is so before and after it, and how it is undone."""
+
+    before: str
+    after: str
+    undo: str
+    expects: EndpointExpectation
+    settle_s: float = 60.0
+
+
+def written(
+    connection: str, context: str, patch: Patch, effect: Effect, assumes: EndpointExpectation, *, shell: str = ""
+) -> Write:
+    """The write that sends `patch`."""
+    return Write(
+        connection=connection,
+        operation=PATCH,
+        target=f"{patch.resource.kind} {SafeText(namespace(patch.item))}/{SafeText(name(patch.item))}",
+        call=patch.call(),
+        payload=patch.payload(),
+        before=effect.before,
+        after=effect.after,
+        precondition=patch.precondition(),
+        undo=effect.undo,
+        assumes=assumes,
+        expects=effect.expects,
+        shell=shell or patch.shell(context),
+        settle_s=effect.settle_s,
+    )
+
+
+def _address(resource: Resource) -> list[str]:
+    return [resource.group, resource.version, resource.plural, resource.kind]
+
+
+def _told(op: Op) -> str:
+    path = _dotted(op["path"])
+    return f"{path} removed" if op["op"] == "remove" else f"{path} = {_short(op['value'])}"
+
+
+def _held(op: Op) -> str:
+    return f"{_dotted(op['path'])} is {_short(op['value'])}"
+
+
+def _dotted(path: str) -> str:
+    return ".".join(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
+
+
+def _short(value: object) -> str:
+    return SafeText(json.dumps(value, separators=(",", ":")), limit=80)
+
+
+def value_at(item: Object, path: str) -> Any:
+    """What stands at a JSON pointer, None where nothing does."""
+    found: Any = item
+    for part in path.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, Sequence) and not isinstance(found, str):
+            index = int(key) if key.isdigit() else -1
+            found = found[index] if 0 <= index < len(found) else None
+        elif isinstance(found, Mapping):
+            found = found.get(key)
+        else:
+            return None
+    return found
+
+
+def broken_tests(item: Object, ops: Sequence[Op]) -> tuple[str, ...]:
+    """Which tests of a patch do not hold of an object, as "what is, not what should be"."""
+    return tuple(
+        f"{_dotted(op['path'])} is {_short(value_at(item, op['path']))}, not {_short(op['value'])}"
+        for op in ops
+        if op["op"] == "test" and value_at(item, op["path"]) != op["value"]
+    )

@@ -1,0 +1,194 @@
+"""Sending the writes that workloads planned: each once, under its own tests, with our stamp on the object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mlrelease_tui.connectors.api import Receipt
+from mlrelease_tui.connectors.kubernetes import marks
+from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object
+from mlrelease_tui.connectors.kubernetes.api import FIELD_MANAGER, MERGE_PATCH, KubeApi, Resource
+from mlrelease_tui.connectors.kubernetes.objects import newest_manager, notes, table, text, uid
+from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, broken_tests, pointer, remove, replace
+from mlrelease_tui.domain.plan import Check, CheckStatus, Write
+from mlrelease_tui.domain.rollout import Stamp
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import BackendError, Conflict, NotFound, Refused, ReleaseError
+
+_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+class Performing:
+    """Carries out and rehearses patches on one cluster."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+
+    async def perform(self, write: Write, stamp: Stamp) -> Receipt:
+        """Conflict, Rejected, OutcomeUnknown as `connectors.api.Performer` says."""
+        if write.operation != PATCH:
+            raise Refused(
+                f"no operation {write.operation!r} is known here", hint="make the plan again with this version"
+            )
+        payload = json.loads(write.payload)
+        resource, item = await self._object(payload)
+        ops = await self._ops(payload, item, stamp)
+        subresource = payload["subresource"]
+        try:
+            answer = await self._api.patch(
+                resource, payload["namespace"], payload["name"], ops, subresource=subresource
+            )
+        except FailedTest as no:
+            raise await self._moved(payload, no) from no
+        except NotFound as gone:
+            raise Conflict(f"{write.target} is gone", hint="nothing was written") from gone
+        detail = "accepted"
+        if subresource and not await self._stamped(resource, payload, stamp):
+            detail += "; who and why could not be written beside it"
+        return Receipt(SafeText(detail), text(answer, "metadata", "resourceVersion"))
+
+    async def rehearse(self, write: Write) -> tuple[Check, ...]:
+        """Whether we may, and what the server would say: nothing is written."""
+        if write.operation != PATCH:
+            return ()
+        payload = json.loads(write.payload)
+        resource = _resource(payload["resource"])
+        checks = [await self._may(resource, payload)]
+        try:
+            _, item = await self._object(payload)
+            ops = await self._ops(payload, item, None)
+            await self._api.patch(
+                resource, payload["namespace"], payload["name"], ops, subresource=payload["subresource"], dry_run=True
+            )
+        except FailedTest:
+            checks.append(Check("dry run", CheckStatus.FAIL, await self._why(payload)))
+        except BackendError as unknown:
+            checks.append(Check("dry run", CheckStatus.UNKNOWN, unknown.message))
+        except ReleaseError as no:
+            checks.append(Check("dry run", CheckStatus.FAIL, no.message))
+        else:
+            checks.append(Check("dry run", CheckStatus.PASS, "the server would take it"))
+        return tuple(checks)
+
+    async def _may(self, resource: Resource, payload: Mapping[str, Any]) -> Check:
+        asked = {
+            "group": resource.group,
+            "resource": resource.plural,
+            "verb": "patch",
+            "namespace": payload["namespace"],
+            "name": payload["name"],
+        }
+        if payload["subresource"]:
+            asked["subresource"] = payload["subresource"]
+        what = f"patch {resource.plural}" + (f"/{payload['subresource']}" if payload["subresource"] else "")
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        try:
+            answer = await self._api.create(_REVIEW, body, asked=f"may we {what}")
+        except BackendError as error:
+            return Check("may", CheckStatus.UNKNOWN, error.message)
+        status = table(answer, "status")
+        if status.get("allowed") is True:
+            return Check("may", CheckStatus.PASS, f"we may {what}")
+        why = SafeText(status.get("reason") or "")
+        return Check(
+            "may",
+            CheckStatus.FAIL,
+            f"we may not {what} in {SafeText(payload['namespace'])}" + (f": {why}" if why else ""),
+        )
+
+    async def _object(self, payload: Mapping[str, Any]) -> tuple[Resource, Object]:
+        resource = _resource(payload["resource"])
+        try:
+            item = await self._api.get(resource.path(payload["namespace"], payload["name"]))
+        except NotFound as gone:
+            raise Conflict(f"{resource.kind} {SafeText(payload['name'])} is gone", hint="nothing was written") from gone
+        if uid(item) != payload["uid"]:
+            raise Conflict(
+                f"{resource.kind} {SafeText(payload['name'])} was deleted and made anew since the plan was made",
+                hint="nothing was written; read it again and make a new plan",
+            )
+        return resource, item
+
+    async def _ops(self, payload: Mapping[str, Any], item: Object, stamp: Stamp | None) -> list[Op]:
+        """The patch as it is sent: the plan's, the template that it names, and who and why where there is room for it."""
+        ops: list[Op] = list(payload["patch"])
+        if "template" in payload:
+            ops.append(replace("/spec/template", await self._template(payload)))
+        if payload["subresource"]:
+            return ops
+        kept = dict(payload.get("notes") or {})
+        gone = []
+        if stamp is not None:
+            kept[marks.STAMP] = marks.stamp_text(stamp)
+            if payload.get("hold"):
+                kept[marks.HOLD] = marks.hold_text(stamp)
+        if payload.get("hold") is False and marks.HOLD in notes(item):
+            gone.append(marks.HOLD)
+        if kept and not notes(item):
+            ops.append(add("/metadata/annotations", {}))
+        ops += [add(pointer("metadata", "annotations", key), value) for key, value in kept.items()]
+        ops += [remove(pointer("metadata", "annotations", key)) for key in gone]
+        return ops
+
+    async def _template(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        named = payload["template"]
+        source = _resource(named["resource"])
+        try:
+            found = await self._api.get(source.path(payload["namespace"], named["name"]))
+        except NotFound as gone:
+            raise Conflict(
+                f"{source.kind} {SafeText(named['name'])}, whose template was to be restored, is gone",
+                hint="nothing was written; name another version",
+            ) from gone
+        if uid(found) != named["uid"]:
+            raise Conflict(f"{source.kind} {SafeText(named['name'])} was made anew", hint="nothing was written")
+        template = table(found, "spec", "template")
+        meta = dict(table(template, "metadata"))
+        meta["labels"] = {key: value for key, value in table(meta, "labels").items() if key != named["without_label"]}
+        # The server fills it in where it is absent, and says null of what it was read from.
+        meta.pop("creationTimestamp", None)
+        return {**template, "metadata": meta}
+
+    async def _stamped(self, resource: Resource, payload: Mapping[str, Any], stamp: Stamp) -> bool:
+        """A status has no room for annotations: they go in a patch of their own, whose failure fails nothing."""
+        body = {"metadata": {"uid": payload["uid"], "annotations": {marks.STAMP: marks.stamp_text(stamp)}}}
+        try:
+            await self._api.patch(resource, payload["namespace"], payload["name"], body, content_type=MERGE_PATCH)
+        except ReleaseError:
+            return False
+        return True
+
+    async def _moved(self, payload: Mapping[str, Any], no: FailedTest) -> Conflict:
+        return Conflict(await self._why(payload), hint="nothing was written; read it again and make a new plan")
+
+    async def _why(self, payload: Mapping[str, Any]) -> str:
+        """What of the plan's conditions does not hold any more, and who wrote last: the server says neither."""
+        resource = _resource(payload["resource"])
+        called = f"{resource.kind} {SafeText(payload['namespace'])}/{SafeText(payload['name'])}"
+        try:
+            item = await self._api.get(resource.path(payload["namespace"], payload["name"]))
+        except BackendError as error:
+            return f"{called} is not as it was planned from, and can't be read: {error.message}"
+        broken = broken_tests(item, payload["patch"])
+        if not broken:
+            return f"{called} changed while the patch was on its way, and changed back"
+        return f"{called} moved since the plan was made: {'; '.join(broken)}{_by(item)}"
+
+
+def _by(item: Object) -> str:
+    stamp = marks.stamp_of(item)
+    manager, at = newest_manager(item, ours=FIELD_MANAGER)
+    if stamp is not None and (at is None or (stamp.at is not None and stamp.at >= at)):
+        return f" (last: {stamp.verb} by {stamp.by})"
+    return f" (last written by {SafeText(manager)})" if manager else ""
+
+
+def _resource(address: list[str]) -> Resource:
+    group, version, plural, kind = address
+    return Resource(group, version, plural, kind)

@@ -1,0 +1,10 @@
+"""One module for each kind of workload. `api` says what one is; `ALL` names them, those that own others first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mlrelease_tui.connectors.kubernetes.workloads.api import Workload
+from mlrelease_tui.connectors.kubernetes.workloads.argo import ArgoRollouts
+
+ALL: Final[tuple[Workload, ...]] = (ArgoRollouts(),)

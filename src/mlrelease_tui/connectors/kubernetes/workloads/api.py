@@ -1,0 +1,97 @@
+"""What a kind of workload is to the connector: what it reads, which endpoints it sees there, and who drives one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol
+
+from mlrelease_tui.connectors.kubernetes.answers import Object
+from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
+from mlrelease_tui.connectors.kubernetes.discovery import Served
+from mlrelease_tui.connectors.kubernetes.mirror import Key
+from mlrelease_tui.connectors.kubernetes.objects import owner_uid
+from mlrelease_tui.domain.rollout import Endpoint
+
+
+@dataclass(frozen=True)
+class World:
+    """Objects of one moment, by kind."""
+
+    objects: Mapping[Resource, Mapping[Key, Object]]
+
+    def of(self, resource: Resource) -> Mapping[Key, Object]:
+        return self.objects.get(resource, {})
+
+    def owned(self, resource: Resource, uid: str) -> tuple[Object, ...]:
+        """The objects of a kind whose controller has this uid."""
+        return tuple(self._by_owner.get((resource, uid), ()))
+
+    @cached_property
+    def _by_owner(self) -> Mapping[tuple[Resource, str], list[Object]]:
+        found: dict[tuple[Resource, str], list[Object]] = {}
+        for resource, items in self.objects.items():
+            for item in items.values():
+                if owner := owner_uid(item):
+                    found.setdefault((resource, owner), []).append(item)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every endpoint of a connection shares."""
+
+    connection: str
+    environment: str
+    context: str
+    registry: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An endpoint that a workload recognised, not read yet. `claims` are the uids of objects that it stands for: none of them
+    is an endpoint of its own."""
+
+    namespace: str
+    name: str
+    item: Object
+    claims: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An endpoint as read, and what drives it: the objects of that very read are in the driver."""
+
+    endpoint: Endpoint
+    driver: object
+
+
+class Workload(Protocol):
+    """One kind of workload."""
+
+    @property
+    def kind(self) -> str:
+        """Its native name: "Rollout"."""
+        ...
+
+    def needs(self, served: Served) -> tuple[Resource, ...]:
+        """The kinds that it reads, its own first; none where the cluster does not serve it."""
+        ...
+
+    def sightings(self, world: World, served: Served) -> Iterator[Sighting]: ...
+
+    def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading: ...
+
+    async def look(self, api: KubeApi, served: Served, key: Key) -> World:
+        """The objects of one endpoint, read now. NotFound where it is gone."""
+        ...
+
+
+def world_of(objects: Mapping[Resource, Iterable[Object]]) -> World:
+    """A world of these objects alone."""
+    from mlrelease_tui.connectors.kubernetes.objects import by_key
+
+    return World({resource: by_key(items) for resource, items in objects.items()})
