@@ -29,9 +29,9 @@ from mlrelease_tui.connectors.kubernetes.objects import (
     uid,
     when,
 )
-from mlrelease_tui.connectors.kubernetes.pods import Identity, identity_of
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, World, world_of
-from mlrelease_tui.connectors.kubernetes.workloads.argo_driver import ArgoDriver, Standing
+from mlrelease_tui.connectors.kubernetes.workloads.argo_driver import ArgoDriver
+from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import Standing, standing_of
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
@@ -49,7 +49,6 @@ from mlrelease_tui.domain.rollout import (
 from mlrelease_tui.domain.text import SafeText
 
 GROUP: Final = "argoproj.io"
-HASH_LABEL: Final = "rollouts-pod-template-hash"
 
 
 class ArgoRollouts:
@@ -89,24 +88,6 @@ class ArgoRollouts:
         page = await api.list(sets, key[0], labels=wanted)
         rest = [found for found in page.items if selects(table(item, "spec", "selector"), labels(found))]
         return world_of({rollouts: [item], sets: rest})
-
-
-def standing_of(item: Object, sets: tuple[Object, ...]) -> Standing:
-    """The Rollout with those of its ReplicaSets that matter, by hash."""
-    by_hash = {text(found, "metadata", "labels", HASH_LABEL): found for found in sets}
-    return Standing(item, by_hash, _versions(item, by_hash))
-
-
-def _versions(item: Object, by_hash: dict[str, Object]) -> dict[str, Identity]:
-    """Which version each ReplicaSet runs. Two of one name are told apart by their hash."""
-    found = {key: identity_of(table(one, "spec", "template"), item) for key, one in by_hash.items()}
-    seen = [identity.version for identity in found.values()]
-    return {
-        key: identity
-        if seen.count(identity.version) == 1
-        else Identity(identity.model, f"{identity.version}+{key}", identity.digest, identity.source)
-        for key, identity in found.items()
-    }
 
 
 def _endpoint(standing: Standing, frame: Frame) -> Endpoint:
