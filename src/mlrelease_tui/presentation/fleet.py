@@ -11,7 +11,7 @@ from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.domain.rollout import Endpoint, Phase, Verb
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import glyphs as symbols
-from mlrelease_tui.presentation import words
+from mlrelease_tui.presentation import matching, words
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Line, Role, Span, clip, line
 from mlrelease_tui.presentation.table import Column
@@ -107,20 +107,21 @@ def sort_key(column: str) -> Callable[[EndpointStatus], tuple[object, ...]]:
     """How rows are ordered by a column of `SORTS`; what is unknown comes last."""
 
     def key(status: EndpointStatus) -> tuple[object, ...]:
-        ref = status.ref
+        # Texts in place of the reference: among ten thousand rows comparing references takes most of the time of sorting.
+        ref = (status.ref.connection, status.ref.namespace, status.ref.name)
         if column == "endpoint":
-            return (ref.name, ref)
+            return (status.ref.name, *ref)
         if column == "connection":
-            return (ref, status.severity.rank)
+            return ref
         if column in {"errors", "p99"}:
             ratio, p99, _ = words.users_feel(dict(status.metrics))
             number = ratio if column == "errors" else p99
-            return (number is None, -(number or 0.0), ref)
+            return (number is None, -(number or 0.0), *ref)
         if column == "changed":
             at, _ = changed(status.endpoint)
-            return (at is None, -(at.timestamp() if at else 0.0), ref)
+            return (at is None, -(at.timestamp() if at else 0.0), *ref)
         worst = min((reason.severity.rank for reason in status.reasons), default=len(Severity))
-        return (status.severity.rank, worst, not status.endpoint.rollout.in_flight, ref)
+        return (status.severity.rank, worst, not status.endpoint.rollout.in_flight, *ref)
 
     return key
 
@@ -138,14 +139,8 @@ def matches(status: EndpointStatus, wanted: str) -> bool:
             changed(endpoint)[1],
             *(variant.version for variant in endpoint.variants),
         ]
-    ).lower()
-    for word in wanted.lower().split():
-        if word.startswith("!") and len(word) > 1:
-            if word[1:] in text:
-                return False
-        elif word not in text:
-            return False
-    return True
+    )
+    return matching.matches(text, wanted)
 
 
 def note(

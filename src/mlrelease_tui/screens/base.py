@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -16,16 +16,20 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
 
-from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.status import EndpointStatus, Severity
+from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation import header
-from mlrelease_tui.presentation.footer import footer
+from mlrelease_tui.presentation.footer import Named, footer
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Role, Span, clip, line
+from mlrelease_tui.screens.dock import Dock
+from mlrelease_tui.screens.footing import Footing
+from mlrelease_tui.screens.heading import Links
 from mlrelease_tui.screens.scope import EVERYTHING, Scope
 from mlrelease_tui.screens.services import Services
+from mlrelease_tui.screens.slices import AT_ONCE, Slices
 from mlrelease_tui.store import select
+from mlrelease_tui.store.judge import Judged
 from mlrelease_tui.store.state import State
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.bars import Bar
@@ -88,6 +92,10 @@ class ReleaseScreen(Screen[None]):
 
         command: Command
 
+    @dataclass
+    class Looked(Message):
+        """A fleet that was too large to be judged at once is judged and drawn now."""
+
     def __init__(self, services: Services, glyphs: Glyphs, keymap: dict[str, str]) -> None:
         super().__init__()
         self.services = services
@@ -98,7 +106,10 @@ class ReleaseScreen(Screen[None]):
         self.state: State = services.store.state
         self.at: datetime = services.now()
         self._said: tuple[str, Role] | None = None
-        self._judged: tuple[State, datetime, tuple[EndpointStatus, ...]] | None = None
+        self._judged: Judged | None = None
+        self._slices = Slices(self.set_timer, self._looked)
+        self._links = Links()
+        self._footing = Footing(keymap)
 
     def compose(self) -> ComposeResult:
         yield Bar(id="header")
@@ -111,6 +122,10 @@ class ReleaseScreen(Screen[None]):
     def body(self) -> ComposeResult:
         """The widgets between header and footer."""
         raise NotImplementedError
+
+    def prepare(self, judged: Judged) -> Iterator[None]:
+        """Make ready for `show` what takes long, a millisecond at a time. What was ready before stays until the end."""
+        yield from ()
 
     def show(self, state: State, now: datetime) -> None:
         """Draw the body from `state`; called after each change and on the minute."""
@@ -166,8 +181,26 @@ class ReleaseScreen(Screen[None]):
         self.state, self.at, self.flags = state, now, flags
         if not self.is_mounted:
             return
+        # Nothing is on the screen yet that keys could act on: the first look need not let them through.
+        whole = self._judged is None or len(state.endpoints) <= AT_ONCE
+        self._slices.run(self._look(state, now), whole=whole)
+        self._draw()
+
+    def _look(self, state: State, now: datetime) -> Iterator[None]:
+        """Judge the fleet, then prepare what is drawn of it. What was judged before is shown until that is done."""
+        while (judged := self.services.store.judge.step(state, now)) is None:
+            yield
+        yield from self.prepare(judged)
+        self._judged = judged
+
+    def _looked(self) -> None:
+        if self.is_mounted:
+            self._draw()
+            self.post_message(self.Looked())
+
+    def _draw(self) -> None:
         self._draw_header()
-        self.show(state, now)
+        self.show(self.state, self.at)
         if self.planning is not None:
             self.planning.look(self.services.store.state)
         self._draw_footer()
@@ -183,14 +216,13 @@ class ReleaseScreen(Screen[None]):
         self.call_after_refresh(self.redraw)
 
     def statuses(self) -> tuple[EndpointStatus, ...]:
-        """All endpoints as judged now, worst first. Judged once for each state and moment that is shown."""
-        if self._judged is None or self._judged[0] is not self.state or self._judged[1] != self.at:
-            self._judged = (self.state, self.at, select.fleet(self.state, self.at))
-        return self._judged[2]
+        """All endpoints as judged last, worst first."""
+        return self._judged.worst_first if self._judged is not None else ()
 
     def status_of(self, endpoint: str) -> EndpointStatus | None:
         """The endpoint of that id as judged now."""
-        return next((status for status in self.statuses() if status.ref.id == endpoint), None)
+        ref = next((ref for ref in self.state.endpoints if ref.id == endpoint), None)
+        return select.status_of(self.state, ref, self.at) if ref is not None else None
 
     @property
     def holds_order(self) -> bool:
@@ -201,12 +233,11 @@ class ReleaseScreen(Screen[None]):
     def _draw_header(self) -> None:
         bar = self.query_one("#header", Bar)
         cells = self.size.width
-        counts: Counter[Severity] = Counter(status.severity for status in self.statuses())
         heading = header.Heading(
             self._scoped_crumbs(),
             self.services.operator,
             self.state.access,
-            counts,
+            self._judged.counts if self._judged is not None else {},
             self.at,
             len(self.services.desk.busy),
             self.flags.frozen,
@@ -226,26 +257,7 @@ class ReleaseScreen(Screen[None]):
 
     def links(self) -> list[header.Link]:
         """Every connection that is configured or was ever read."""
-        state = self.state
-        names = sorted(state.connections.keys() | state.freshness.keys() | state.from_cache)
-        found: list[header.Link] = []
-        for name in names:
-            health = state.connections.get(name) or ConnectionHealth(name, "", LinkState.UNKNOWN)
-            fresh = state.freshness.get(name)
-            found.append(
-                header.Link(
-                    health,
-                    fresh.read_at if fresh else self._last_known(name),
-                    fresh is not None and fresh.failing_since is not None,
-                    name in state.from_cache,
-                )
-            )
-        return found
-
-    def _last_known(self, connection: str) -> datetime | None:
-        """When the rows of a connection were read, where this run has not read it yet."""
-        seen = [item.observed_at for item in self.state.endpoints.values() if item.ref.connection == connection]
-        return max(seen, default=None)
+        return self._links.of(self.state)
 
     def say(self, text: str, role: Role = Role.STRONG) -> None:
         """Say something in the footer until the next key."""
@@ -267,36 +279,16 @@ class ReleaseScreen(Screen[None]):
 
     def pressed(self, identity: str) -> str:
         """The key that does this, as it is written for people; "" where it has none."""
-        found = keys.keys_of(identity, self.keymap)
-        return keys.display(found[0]) if found else ""
+        return self._footing.pressed(identity)
 
-    def _named(self, *identities: str) -> list[tuple[str, str]]:
-        found = [(self.pressed(identity), keys.entry(identity)) for identity in identities]
-        return [(pressed, item.hint or item.text) for pressed, item in found if pressed]
-
-    def _named_keys(self) -> list[tuple[str, str]]:
-        """What the footer names: the keys of what has the focus, not of what lies below it."""
-        dock = self.dock
-        if isinstance(dock, Prompt):
-            complete = self._named("prompt.complete") if dock.suggests else []
-            return [("Enter", "take"), *complete, *self._named("prompt.leave")]
-        if isinstance(dock, Menu):
-            return [("a letter", "chooses"), (self.pressed("dialog.close"), "close")]
+    def _named_keys(self) -> list[Named]:
+        if (dock := self.dock) is not None:
+            return self._footing.of_dock(dock)
         panel = self.planning.panel if self.planning is not None else None
         if panel is None:
-            return self._named(*self.footer_keys())
-        from mlrelease_tui.widgets.plan_panel import Stance
-
-        leave = self.pressed("plan.cancel")
-        if panel.stance is not Stance.READY:
-            views = self._named("app.view_audit") if panel.stance is Stance.DONE else []
-            scroll = [("j k", "scroll")] if panel.stance is Stance.DONE else []
-            return [*((key, "audit") for key, _ in views), *scroll, (leave, "close")]
-        if isinstance(self.focused, Input):
-            return [("Enter", "next"), (leave, "back to the keys: nothing is sent while you type")]
-        arming = [] if self.state.access.may_write(self.at) is None else self._named("plan.arm")
-        given = [*arming, *self._named("plan.send", "plan.reason")]
-        return [*given, ("j k", "scroll"), *self._named("plan.shell", "plan.copy"), (leave, "cancel")]
+            return self._footing.named(*self.footer_keys())
+        armed = self.state.access.may_write(self.at) is None
+        return self._footing.of_plan(panel.stance, armed=armed, typing=isinstance(self.focused, Input))
 
     @on(DescendantFocus)
     def _focus_moved(self) -> None:
@@ -310,40 +302,21 @@ class ReleaseScreen(Screen[None]):
     @property
     def dock(self) -> Prompt | Menu | None:
         """What is docked at the bottom now."""
-        for widget in self.query_one("#work").children:
-            if isinstance(widget, Prompt | Menu):
-                return widget
-        return None
+        return self._dock.widget
 
     def open_dock(self, widget: Prompt | Menu) -> None:
-        before = self.dock
-        if before is None or before.id != widget.id:
-            self.close_dock()
-            self._mount_dock(widget)
-            return
-
-        async def replace() -> None:
-            # Removing takes a moment, and two widgets of one id can't stand side by side.
-            await before.remove()
-            self._mount_dock(widget)
-
-        self.call_next(replace)
-
-    def _mount_dock(self, widget: Prompt | Menu) -> None:
-        self.query_one("#work").mount(widget)
-        if isinstance(widget, Menu):
-            widget.focus()
-        self.call_after_refresh(self._draw_footer)
+        self._dock.open(widget)
 
     def close_dock(self) -> bool:
         """Close the prompt or menu; False where there is none."""
-        widget = self.dock
-        if widget is None:
-            return False
-        widget.remove()
-        self.focus_body()
-        self.call_after_refresh(self._draw_footer)
-        return True
+        closed = self._dock.close()
+        if closed:
+            self.focus_body()
+        return closed
+
+    @cached_property
+    def _dock(self) -> Dock:
+        return Dock(self.query_one("#work"), self._draw_footer)
 
     def focus_body(self) -> None:
         """Put the focus back where keys move the selection."""

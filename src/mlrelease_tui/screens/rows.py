@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from textual import on
 
-from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.screens.base import ReleaseScreen
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.diff_table import DiffTable
@@ -114,8 +113,8 @@ class RowsScreen(ReleaseScreen):
         if not matching:
             self.say("no row matches; / filters")
             return
-        here = self.table.keys.index(self.table.key) if self.table.key in self.table.keys else 0
-        places = [self.table.keys.index(key) for key in matching]
+        here, wanted = self.table.cursor_index, set(matching)
+        places = [place for place, key in enumerate(self.table.keys) if key in wanted]
         ahead = [place for place in places if place > here] if by > 0 else [p for p in places if p < here]
         target = (ahead[0] if by > 0 else ahead[-1]) if ahead else (places[0] if by > 0 else places[-1])
         self.table.move_to(target)
@@ -127,18 +126,6 @@ class RowsScreen(ReleaseScreen):
             self.redraw()
 
     # --- order
-
-    def in_order(
-        self, found: Sequence[EndpointStatus], key: Callable[[EndpointStatus], Any], shown: Sequence[str]
-    ) -> list[EndpointStatus]:
-        """As sorted and reversed now. While a menu or a plan is open rows keep the places in which they are `shown`."""
-        ordered = sorted(found, key=key)
-        if self.reversed:
-            ordered.reverse()
-        if self.holds_order:
-            places = {name: index for index, name in enumerate(shown)}
-            ordered.sort(key=lambda status: places.get(status.ref.id, len(places)))
-        return ordered
 
     def action_sort(self) -> None:
         items = [Item(str(number), text, column) for number, (column, text) in enumerate(self.SORTS.items(), start=1)]

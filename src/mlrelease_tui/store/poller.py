@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -34,6 +35,7 @@ from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict
 from mlrelease_tui.errors import Forbidden, RateLimited, ReleaseError, TimedOut, Unauthenticated
+from mlrelease_tui.store.breath import Breath
 from mlrelease_tui.store.facts import (
     ConnectionObserved,
     EndpointsObserved,
@@ -41,10 +43,11 @@ from mlrelease_tui.store.facts import (
     ModelsObserved,
     ReadFailed,
     SamplesObserved,
-    VerdictReached,
+    VerdictsReached,
     VersionsObserved,
 )
 from mlrelease_tui.store.logs import LogReading
+from mlrelease_tui.store.state import unchanged
 from mlrelease_tui.store.store import Store
 
 Judging = Callable[[Endpoint, Iterable[VariantSample]], Verdict | None]
@@ -57,6 +60,8 @@ LONGEST_PAUSE_S: Final = 60.0
 DEADLINE_S: Final = 20.0
 MODEL_PAGES: Final = 50
 PAGE: Final = 200
+BATCH: Final = 250
+"""Endpoints whose readings go into the state at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +216,22 @@ class Poller:
 
     async def _endpoints(self, source: EndpointSource) -> None:
         endpoints = await source.endpoints()
+        at = self._now()
         name = _name(source)
-        before = {ref: item.problems for ref, item in self._store.state.endpoints.items() if ref.connection == name}
-        self._store.emit(EndpointsObserved(name, endpoints, self._now()))
+        known, since = self._store.state, min((item.observed_at for item in endpoints), default=at)
+        found: list[Endpoint] = []
+        troubled = False
+        breath = Breath()
+        for item in endpoints:
+            before = known.endpoints.get(item.ref)
+            # Compared here, a few at a time: `reduce` then has little left to do.
+            same = before is not None and name not in known.from_cache and unchanged(before, item, since)
+            found.append(before if same and before is not None else item)
+            troubled |= item.problems != (before.problems if before is not None else ())
+            await breath.taken()
+        self._store.emit(EndpointsObserved(name, tuple(found), at, since))
         # What troubles endpoints, or ends troubling them, may be the connection's own trouble: ask it now how it is.
-        if any(item.problems != before.get(item.ref, ()) for item in endpoints):
+        if troubled:
             self._ask_how_it_is(name)
 
     async def _models(self, source: VersionSource) -> None:
@@ -232,14 +248,24 @@ class Poller:
     async def _samples(self, source: MetricSource) -> None:
         endpoints = tuple(self._store.state.endpoints.values())
         samples = await source.samples(endpoints)
-        self._store.emit(SamplesObserved(_name(source), samples, self._now()))
+        at = self._now()
         by_endpoint: dict[EndpointRef, list[VariantSample]] = {}
+        breath = Breath()
         for sample in samples:
             by_endpoint.setdefault(sample.endpoint, []).append(sample)
+            await breath.taken()
+        for refs in batched(by_endpoint):
+            part = tuple(sample for ref in refs for sample in by_endpoint[ref])
+            self._store.emit(SamplesObserved(_name(source), part, at))
+            await breath.taken()
+        verdicts: dict[EndpointRef, Verdict] = {}
         for ref, found in by_endpoint.items():
             endpoint = self._store.state.endpoints.get(ref)
             if endpoint is not None and (verdict := self._judging(endpoint, found)) is not None:
-                self._store.emit(VerdictReached(ref, verdict))
+                verdicts[ref] = verdict
+            await breath.taken()
+        if verdicts:
+            self._store.emit(VerdictsReached(verdicts))
 
     async def _versions(self, model: ModelRef, token: str) -> None:
         source: object = self._connectors.get(model.connection)
@@ -381,6 +407,15 @@ class Poller:
             observed_at=self._now(),
         )
         self._store.emit(ConnectionObserved(health))
+
+
+def batched(refs: Iterable[EndpointRef]) -> Iterator[tuple[EndpointRef, ...]]:
+    """At most BATCH at a time; one empty batch where there are none, since that too was a reading."""
+    left = iter(refs)
+    batch = tuple(islice(left, BATCH))
+    yield batch
+    while batch := tuple(islice(left, BATCH)):
+        yield batch
 
 
 def _name(connector: object) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from mlrelease_tui.store.facts import Fact
+from mlrelease_tui.store.judge import FleetJudge
 from mlrelease_tui.store.state import State, reduce
 
 Subscriber = Callable[[State, Fact], None]
@@ -15,11 +16,12 @@ _log = logging.getLogger(__name__)
 
 
 class Store:
-    """The one place where the state changes."""
+    """The one place where the state changes. `judge` keeps how its fleet was judged, so that all views share it."""
 
     def __init__(self, state: State | None = None) -> None:
         self._state = state if state is not None else State()
         self._subscribers: list[Subscriber] = []
+        self.judge = FleetJudge()
 
     @property
     def state(self) -> State:
