@@ -26,7 +26,6 @@ from mlrelease_tui.screens.pulse import Pulse
 from mlrelease_tui.screens.scope import EVERYTHING, Scope, choices
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.screens.views import HOME, VIEWS
-from mlrelease_tui.store.facts import AuditObserved, Fact
 from mlrelease_tui.store.state import State
 from mlrelease_tui.themes import DEFAULT, NAMES, THEMES
 from mlrelease_tui.themes.dark import PALETTE as FALLBACK
@@ -38,6 +37,7 @@ from mlrelease_tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from mlrelease_tui.domain.action import AuditEntry
+    from mlrelease_tui.store.facts import Fact
     from mlrelease_tui.widgets.plan_panel import PlanPanel
 
 TICK_S: Final = 5.0
@@ -178,6 +178,8 @@ class MlreleaseApp(FrameApp):
         raise LookupError("no view is open")
 
     def _heard(self, fact: Fact) -> None:
+        from mlrelease_tui.store.facts import AuditObserved
+
         self._pulse.changed()
         if isinstance(fact, AuditObserved):
             self._tell_settled(fact.entries)

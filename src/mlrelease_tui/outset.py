@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.status import MIN_REQUESTS, Binding, Guard
 from mlrelease_tui.errors import ConfigError
 from mlrelease_tui.store import cache
-from mlrelease_tui.store.facts import AccessChanged, BindingsConfigured, ConnectionObserved
+from mlrelease_tui.store.state import State
 from mlrelease_tui.store.store import Store
 
 if TYPE_CHECKING:
@@ -74,15 +74,24 @@ def begin(
     secrets: Mapping[str, Secret] = MappingProxyType({}),
 ) -> Outset:
     """What is known at once. `restore`: with the fleet that the last run saw."""
-    store = Store(cache.load(cache_path(config), config=str(config.path), now=_utc_now()) if restore else None)
-    for connection in config.connections.values():
-        known = store.state.connections.get(connection.name)
-        health = known or ConnectionHealth(connection.name, connection.kind, LinkState.UNKNOWN)
-        store.emit(ConnectionObserved(replace(health, environment=connection.environment)))
-    store.emit(BindingsConfigured(tuple(_binding(item) for item in config.bindings)))
-    read_only = frozenset(item.name for item in config.connections.values() if item.options.get("read_only") is True)
-    store.emit(AccessChanged(Access(read_only=read_only)))
-    return Outset(config, store, operator_name(), secrets)
+    now = datetime.now(UTC)
+    last = cache.load(cache_path(config), config=str(config.path), now=now) if restore else State()
+    connections = dict(last.connections)
+    for item in config.connections.values():
+        health = connections.get(item.name) or ConnectionHealth(item.name, item.kind, LinkState.UNKNOWN)
+        connections[item.name] = replace(health, environment=item.environment)
+    state = replace(
+        last,
+        connections=MappingProxyType(connections),
+        bindings=MappingProxyType({item.endpoint: _binding(item) for item in config.bindings}),
+        access=Access(read_only=frozenset(_read_only(config))),
+    )
+    return Outset(config, Store(state), operator_name(), secrets)
+
+
+def _read_only(config: Config) -> Iterable[str]:
+    """The connections to which nothing is ever written."""
+    return (item.name for item in config.connections.values() if item.options.get("read_only") is True)
 
 
 def operator_name() -> str:
@@ -115,7 +124,3 @@ def _binding(item: ConfiguredBinding) -> Binding:
 
 def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -18,16 +18,13 @@ from rich.traceback import Traceback
 
 from mlrelease_tui.config import (
     Config,
-    Draft,
-    DraftBinding,
     KnownKeys,
     config_path,
     empty,
     load,
     parse,
-    render,
-    write_initial,
 )
+from mlrelease_tui.config.initial import Draft, DraftBinding, render, write_initial
 from mlrelease_tui.config.lines import KeyPath, locate
 from mlrelease_tui.connectors.api import Option
 from mlrelease_tui.domain.plan import Level

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from mlrelease_tui.config.initial import Draft, DraftBinding, render, write_initial
 from mlrelease_tui.config.model import (
     KEYMAP_PRESETS,
     KNOWN_ENVIRONMENTS,
@@ -36,8 +35,6 @@ __all__ = [
     "ConnectionConfig",
     "CredentialConfig",
     "Declared",
-    "Draft",
-    "DraftBinding",
     "EnvironmentConfig",
     "Guard",
     "Keymap",
@@ -49,6 +46,4 @@ __all__ = [
     "empty",
     "load",
     "parse",
-    "render",
-    "write_initial",
 ]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from mlrelease_tui.config.lines import KeyLines, KeyPath
-from mlrelease_tui.domain.plan import Level
+from mlrelease_tui.domain.level import Level
 from mlrelease_tui.domain.policy import is_production
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Verb

@@ -29,7 +29,7 @@ from mlrelease_tui.config.model import (
     UiConfig,
 )
 from mlrelease_tui.config.schema import BadValue, Check, Declared, KnownKeys, LooksSecret
-from mlrelease_tui.domain.plan import Level
+from mlrelease_tui.domain.level import Level
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.text import SafeText

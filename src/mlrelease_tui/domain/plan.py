@@ -10,44 +10,33 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mlrelease_tui.domain.level import CheckStatus, Direction, Level, Refusal
 from mlrelease_tui.domain.refs import TargetRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.text import SafeText
 
 if TYPE_CHECKING:
-    # Named in annotations alone. The first frame needs `Level`, not these.
     from mlrelease_tui.domain.expectation import Expectation
     from mlrelease_tui.domain.intents import Intent
 
-
-class Direction(StrEnum):
-    """Which way an action moves risk. Friction follows it."""
-
-    SAFE = "safe"
-    NEUTRAL = "neutral"
-    FORWARD = "forward"
-
-
-class Level(IntEnum):
-    """How hard confirming is. READ none · KEY one key · PLAN a key on the shown plan, never Enter alone ·
-    NAME the target's name typed and a reason · SECOND a second person."""
-
-    READ = 0
-    KEY = 1
-    PLAN = 2
-    NAME = 3
-    SECOND = 4
-
-
-class CheckStatus(StrEnum):
-    PASS = "pass"  # noqa: S105 - a word, not a password
-    WARN = "warn"
-    UNKNOWN = "unknown"
-    FAIL = "fail"
+__all__ = [
+    "Check",
+    "CheckStatus",
+    "Direction",
+    "Level",
+    "Outcome",
+    "OutcomeKind",
+    "Plan",
+    "ReadFrom",
+    "Refusal",
+    "StepResult",
+    "StepStatus",
+    "Write",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +124,6 @@ class Plan:
 
     def expired(self, now: datetime) -> bool:
         return now >= self.expires_at
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why there is no plan, or why it may not run. `code` for machines, `reason` and `hint` for people."""
-
-    code: str
-    reason: str
-    hint: str = ""
 
 
 class OutcomeKind(StrEnum):

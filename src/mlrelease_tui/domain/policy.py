@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from mlrelease_tui.domain.plan import Direction, Level, Refusal
+from mlrelease_tui.domain.level import Direction, Level, Refusal
 from mlrelease_tui.domain.rollout import Verb
 
 PRODUCTION: Final = frozenset({"production", "prod", "live"})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mlrelease_tui.domain.action import ActionProgress, AuditEntry
 from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.domain.rollout import Endpoint, Phase, Verb
 from mlrelease_tui.domain.status import EndpointStatus, Severity
@@ -16,6 +15,9 @@ from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Line, Role, Span, clip, line
 from mlrelease_tui.presentation.table import Column
 from mlrelease_tui.presentation.times import age, clock
+
+if TYPE_CHECKING:
+    from mlrelease_tui.domain.action import ActionProgress, AuditEntry
 
 COLUMNS: Final = (
     Column("state", "ST", 6),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mlrelease_tui.domain.connection import LinkState
-from mlrelease_tui.domain.plan import CheckStatus
+from mlrelease_tui.domain.level import CheckStatus
 from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.presentation.lines import Role, Span
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.metrics import VariantMetrics, window, with_shares
 from mlrelease_tui.domain.refs import EndpointRef, TargetRef
 from mlrelease_tui.domain.rollout import Endpoint, Phase
@@ -17,6 +16,9 @@ from mlrelease_tui.domain.status import (
     mismatch_of,
 )
 from mlrelease_tui.store.state import Freshness, State
+
+if TYPE_CHECKING:
+    from mlrelease_tui.domain.action import ActionProgress
 
 WINDOW_S: Final = 60.0
 """Seconds of readings behind every number that is shown, unless asked otherwise."""
@@ -109,6 +111,10 @@ def fleet(state: State, now: datetime) -> tuple[EndpointStatus, ...]:
 
 def action_on(state: State, ref: TargetRef) -> ActionProgress | None:
     """The action under way on this target, None where there is none."""
+    if not state.actions:
+        return None
+    from mlrelease_tui.domain.action import Stage
+
     for action in state.actions.values():
         if action.stage is not Stage.ENDED and action.plan.target == ref:
             return action

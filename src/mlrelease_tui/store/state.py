@@ -6,39 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
 from mlrelease_tui.domain.connection import ConnectionHealth
-from mlrelease_tui.domain.logs import VariantLog
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion
 from mlrelease_tui.domain.policy import READ_ONLY, Access
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.status import Binding
-from mlrelease_tui.domain.verdict import Verdict
-from mlrelease_tui.store.facts import (
-    AccessChanged,
-    ActionProgressed,
-    AuditObserved,
-    BindingsConfigured,
-    ConnectionObserved,
-    EndpointObserved,
-    EndpointsObserved,
-    Fact,
-    LineageObserved,
-    LogObserved,
-    LogsClosed,
-    ModelObserved,
-    ModelsObserved,
-    OpenActionsObserved,
-    ReadFailed,
-    SamplesObserved,
-    VerdictReached,
-    VerdictsReached,
-    VersionsObserved,
-)
+
+if TYPE_CHECKING:
+    from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
+    from mlrelease_tui.domain.logs import VariantLog
+    from mlrelease_tui.domain.verdict import Verdict
+    from mlrelease_tui.store.facts import EndpointsObserved, Fact
 
 SERIES_LENGTH: Final = 180
 """Readings kept for each variant: fifteen minutes at one each five seconds."""
@@ -120,30 +102,33 @@ class State:
 
 def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one branch a fact
     """The state after `fact`. Returns `state` itself where nothing changed, so that nobody is notified for nothing."""
+    # Here, because the last known state is drawn before there is any fact.
+    from mlrelease_tui.store import facts
+
     match fact:
-        case ConnectionObserved(health):
+        case facts.ConnectionObserved(health):
             if state.connections.get(health.name) == health:
                 return state
             return replace(state, connections=_with(state.connections, health.name, health))
-        case EndpointsObserved():
+        case facts.EndpointsObserved():
             return _endpoints_observed(state, fact)
-        case EndpointObserved(endpoint):
+        case facts.EndpointObserved(endpoint):
             before = state.endpoints.get(endpoint.ref)
             if before == endpoint and before.observed_at == endpoint.observed_at:
                 return state
             return replace(state, endpoints=_with(state.endpoints, endpoint.ref, endpoint))
-        case ModelsObserved(connection, models, at, complete):
+        case facts.ModelsObserved(connection, models, at, complete):
             kept = {
                 ref: model for ref, model in state.models.items() if not (complete and ref.connection == connection)
             }
             kept.update((model.ref, model) for model in models)
             return _read(replace(state, models=MappingProxyType(kept)), connection, "models", at)
-        case ModelObserved(model):
+        case facts.ModelObserved(model):
             known_model = state.models.get(model.ref)
             if known_model == model and known_model.observed_at == model.observed_at:
                 return state
             return replace(state, models=_with(state.models, model.ref, model))
-        case VersionsObserved(model_ref, versions, next_token, first, at):
+        case facts.VersionsObserved(model_ref, versions, next_token, first, at):
             known = () if first or model_ref not in state.versions else state.versions[model_ref].versions
             seen = {version.ref for version in known}
             merged = known + tuple(version for version in versions if version.ref not in seen)
@@ -152,46 +137,46 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
                 return state
             after = replace(state, versions=_with(state.versions, model_ref, listed))
             return _read(after, model_ref.connection, "versions", at)
-        case LineageObserved(version_ref, lineage):
+        case facts.LineageObserved(version_ref, lineage):
             if state.lineage.get(version_ref) == lineage:
                 return state
             return replace(state, lineage=_with(state.lineage, version_ref, lineage))
-        case LogObserved(log):
+        case facts.LogObserved(log):
             of_it = {key: item for key, item in state.logs.items() if item.wish.endpoint == log.wish.endpoint}
             return replace(state, logs=_with(of_it, (log.wish.variant, log.wish.previous), log))
-        case LogsClosed(closed):
+        case facts.LogsClosed(closed):
             left = {key: item for key, item in state.logs.items() if item.wish.endpoint != closed}
             return state if len(left) == len(state.logs) else replace(state, logs=MappingProxyType(left))
-        case SamplesObserved(connection, samples, at):
+        case facts.SamplesObserved(connection, samples, at):
             return _read(_samples_observed(state, samples), connection, "metrics", at)
-        case VerdictReached(endpoint_ref, verdict):
+        case facts.VerdictReached(endpoint_ref, verdict):
             if state.verdicts.get(endpoint_ref) == verdict or _is_gone(state, endpoint_ref):
                 return state
             return replace(state, verdicts=_with(state.verdicts, endpoint_ref, verdict))
-        case VerdictsReached(verdicts):
+        case facts.VerdictsReached(verdicts):
             new = {
                 ref: verdict
                 for ref, verdict in verdicts.items()
                 if state.verdicts.get(ref) != verdict and not _is_gone(state, ref)
             }
             return replace(state, verdicts=MappingProxyType(copied(state.verdicts) | new)) if new else state
-        case ReadFailed(connection, what, code, message, at):
+        case facts.ReadFailed(connection, what, code, message, at):
             read = state.freshness.get(connection, Freshness()).of(what)
             failing = Freshness(read.read_at, read.failing_since or at, code, message)
             return _freshened(state, connection, what, failing)
-        case ActionProgressed(action):
+        case facts.ActionProgressed(action):
             if state.actions.get(action.intent_id) == action:
                 return state
             return replace(state, actions=_with(state.actions, action.intent_id, action))
-        case AuditObserved(entries):
+        case facts.AuditObserved(entries):
             seen_ids = {entry.id for entry in state.audit}
             fresh = tuple(entry for entry in entries if entry.id not in seen_ids)
             return replace(state, audit=(state.audit + fresh)[-AUDIT_TAIL:]) if fresh else state
-        case OpenActionsObserved(actions):
+        case facts.OpenActionsObserved(actions):
             return state if state.open_actions == actions else replace(state, open_actions=actions)
-        case AccessChanged(access):
+        case facts.AccessChanged(access):
             return state if state.access == access else replace(state, access=access)
-        case BindingsConfigured(bindings):
+        case facts.BindingsConfigured(bindings):
             by_endpoint = {binding.endpoint: binding for binding in bindings}
             return state if state.bindings == by_endpoint else replace(state, bindings=MappingProxyType(by_endpoint))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mlrelease_tui.store.facts import Fact
 from mlrelease_tui.store.judge import FleetJudge
 from mlrelease_tui.store.state import State, reduce
 
-Subscriber = Callable[[State, Fact], None]
+if TYPE_CHECKING:
+    from mlrelease_tui.store.facts import Fact
+
+Subscriber = Callable[[State, "Fact"], None]
 """Called after each fact that changed the state, with the new state and the fact."""
 
 _log = logging.getLogger(__name__)
