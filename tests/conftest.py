@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from pytest_textual_snapshot import SVGImageExtension  # type: ignore[import-untyped]
 from syrupy.location import PyTestLocation
+from tests.cluster.fixtures import argo, argo_started, cluster, control_plane, namespace, rollouts
+
+__all__ = ["argo", "argo_started", "cluster", "control_plane", "namespace", "rollouts"]
 
 _SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 
@@ -19,7 +22,7 @@ def _dirname(cls: type[SVGImageExtension], *, test_location: PyTestLocation) -> 
 SVGImageExtension.file_extension = "svg"
 SVGImageExtension.dirname = classmethod(_dirname)
 
-_SHARED = ("guarded", "tracking")
+_SHARED = ("guarded", "tracking", "cluster")
 """Fixtures of the whole session that cost seconds and memory: the tests that use one run in one process, one after another."""
 _LIGHT = ("test_cli_confirm", "test_cli_fake", "test_kill_matrix")
 """End-to-end modules that start no demo. Of the others one runs at a time: a demo fills a core while it starts."""
@@ -28,6 +31,8 @@ _LIGHT = ("test_cli_confirm", "test_cli_fake", "test_kill_matrix")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread whole modules over the processes of pytest-xdist, and keep together what shares a server."""
     for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kubernetes)
         module = item.path.stem
         shared = next((name for name in _SHARED if name in getattr(item, "fixturenames", ())), "")
         demo = item.path.parent.name == "e2e" and module not in _LIGHT

@@ -1,0 +1,497 @@
+"""A real Kubernetes control plane for tests, without containers and root: etcd, the API server, its controllers, KWOK nodes.
+
+Facts behind the flags: with etcd 3.4 a streaming list (WatchList) never ends, so it is off; KWOK's leases conflict with the node
+life cycle controller now and then, and nodes that flip to NotReady would never get their pods Ready again, so that controller and
+the one that evicts are off. API server, controllers and scheduler bind with SO_REUSEPORT to ports that this process keeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import httpx
+from tests.cluster import build
+from tests.cluster.api import NODES, Api, Json, Kubectl, holds, wait_for
+from tests.cluster.catalogue import KUBERNETES, KWOK
+from tests.cluster.certificates import Authority, TokenSigner
+from tests.cluster.processes import Ports, Program, StartError
+
+ADMIN: Final = "admin"
+"""May do everything; what the product is given as an operator's kubeconfig."""
+READER: Final = "reader"
+"""May get, list and watch everything, and write nothing."""
+TENANT: Final = "tenant"
+"""May nothing until `ControlPlane.grant` binds it to a namespace."""
+NOBODY: Final = "nobody"
+"""May nothing but what every authenticated user may: discovery, and asking what it may."""
+CONTROLLERS: Final = "controllers"
+"""Whom the cluster's own programs act as; not in the audit log."""
+TESTS: Final = "tests"
+"""Whom the tests' own calls act as; not in the audit log."""
+_MASTERS: Final = frozenset({ADMIN, CONTROLLERS, TESTS})
+_USERS: Final = (ADMIN, READER, TENANT, NOBODY, CONTROLLERS, TESTS)
+
+_START_S: Final = 90.0
+_CONTROLLERS_OFF: Final = (
+    "node-ipam-controller",
+    "cloud-node-lifecycle-controller",
+    "persistentvolume-binder-controller",
+    "persistentvolume-attach-detach-controller",
+    "node-lifecycle-controller",
+    "taint-eviction-controller",
+)
+_AUDIT_POLICY: Final = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "users": [CONTROLLERS, TESTS, "system:apiserver", "system:anonymous"]},
+        {"level": "Request", "verbs": ["create", "update", "patch", "delete"]},
+        {"level": "Metadata"},
+    ],
+}
+_READ_EVERYTHING: Final = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "mlrelease-test-reader"},
+    "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]}],
+}
+_READER_BINDING: Final = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "mlrelease-test-reader"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "mlrelease-test-reader"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": READER}],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that the API server answered, from its audit log."""
+
+    user: str
+    verb: str
+    """ "get", "list", "watch", "create", "update", "patch", "delete"."""
+    uri: str
+    """Path and query."""
+    code: int
+    user_agent: str
+    body: object
+    """What a writing request sent, None for the others."""
+    dry_run: bool
+
+    @property
+    def writes(self) -> bool:
+        """Whether it was to change an object (reviews of rights are created too, and change nothing)."""
+        reviews = ("subjectaccessreviews", "selfsubject", "tokenreviews", "subjectrulesreviews")
+        return (
+            self.verb in ("create", "update", "patch", "delete")
+            and not self.dry_run
+            and not any(name in self.uri for name in reviews)
+        )
+
+
+class ControlPlane:
+    """A control plane in a folder of its own, as a context manager: everything runs on entry, nothing is left on exit."""
+
+    def __init__(self, folder: Path, *, nodes: int = 10, environ: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.programs: dict[str, Program] = {}
+        """By name, in the order of their start."""
+        self._environ = dict(environ or {})
+        self._nodes = nodes
+        self._ports = Ports()
+        self._binaries = _binaries()
+        self._started: dict[str, float] = {}
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> ControlPlane:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every program, the last started first, and remove the data; logs stay in the folder until that goes."""
+        for program in reversed(self.programs.values()):
+            program.kill()
+        api = getattr(self, "api", None)
+        if isinstance(api, Api):
+            api.close()
+        self._ports.release()
+        shutil.rmtree(self.folder / "etcd", ignore_errors=True)
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        self.authority = Authority(self.folder / "pki")
+        self.port = self._ports.hold()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.tokens = TokenSigner(self.folder / "pki", issuer="https://kubernetes.default.svc")
+        self._write_users()
+        context = ssl.create_default_context(cafile=str(self.authority.bundle))
+        self.api = Api(
+            httpx.Client(
+                base_url=self.url,
+                verify=context,
+                trust_env=False,
+                timeout=30.0,
+                headers={"Authorization": f"Bearer {self.token(TESTS)}", "User-Agent": "mlrelease-tests"},
+            )
+        )
+        self.kubeconfig = self.kubeconfig_of(ADMIN)
+        self.kubectl = Kubectl(self._binaries / "kubectl", self.kubeconfig_of(TESTS))
+        self._start_etcd()
+        self._start_api_server()
+        self._lap("api server", began)
+        self._start_controllers()
+        self._lap("control plane", began)
+
+    def _lap(self, name: str, began: float) -> None:
+        self._started[name] = time.monotonic() - began
+
+    @property
+    def laps(self) -> dict[str, float]:
+        """Seconds from nothing until a part was ready."""
+        return dict(self._started)
+
+    def _start_etcd(self) -> None:
+        etcd = shutil.which("etcd")
+        if etcd is None:
+            raise build.BuildError("etcd is not on the PATH: install Debian's etcd-server (tests/provision/etcd.sh)")
+        client, peer = (f"http://127.0.0.1:{port}" for port in self._ports.free(2))
+        self._etcd = client
+        program = self.add(
+            "etcd",
+            [
+                etcd,
+                "--name=tests",
+                f"--data-dir={self.folder / 'etcd'}",
+                f"--listen-client-urls={client}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=tests={peer}",
+                "--unsafe-no-fsync",
+                "--log-level=warn",
+                "--logger=zap",
+            ],
+        )
+        program.start()
+        program.wait_ready(lambda: answers(f"{client}/health"), within_s=_START_S)
+
+    def _start_api_server(self) -> None:
+        serving = self.authority.server("apiserver", ("localhost", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1"))
+        policy = self.folder / "audit-policy.json"
+        policy.write_text(json.dumps(_AUDIT_POLICY))
+        self._audit = self.folder / "audit.log"
+        self._audit.touch()
+        self.add(
+            "kube-apiserver",
+            [
+                self._binaries / "kube-apiserver",
+                f"--etcd-servers={self._etcd}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={self.port}",
+                "--permit-port-sharing=true",
+                f"--cert-dir={self.folder / 'pki'}",
+                f"--tls-cert-file={serving.certificate}",
+                f"--tls-private-key-file={serving.key}",
+                f"--client-ca-file={self.authority.bundle}",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                f"--service-account-issuer={self.tokens.issuer}",
+                f"--service-account-key-file={self.tokens.key}",
+                f"--service-account-signing-key-file={self.tokens.key}",
+                f"--token-auth-file={self.folder / 'users.csv'}",
+                "--authorization-mode=RBAC",
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+                "--feature-gates=WatchList=false",
+                f"--audit-policy-file={policy}",
+                f"--audit-log-path={self._audit}",
+                "--audit-log-format=json",
+                "--profiling=false",
+            ],
+        )
+        self.start_api_server()
+        for body, plural in ((_READ_EVERYTHING, "clusterroles"), (_READER_BINDING, "clusterrolebindings")):
+            self.api.call("POST", f"/apis/rbac.authorization.k8s.io/v1/{plural}", body)
+
+    def _start_controllers(self) -> None:
+        kubeconfig = self.kubeconfig_of(CONTROLLERS)
+        health: dict[str, str] = {}
+        common = [f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--bind-address=127.0.0.1"]
+        common += ["--permit-port-sharing=true", "--kube-api-qps=200", "--kube-api-burst=400", "--profiling=false"]
+        more = {
+            "kube-controller-manager": [
+                f"--controllers={','.join(['*', *(f'-{name}' for name in _CONTROLLERS_OFF)])}",
+                f"--service-account-private-key-file={self.tokens.key}",
+                f"--root-ca-file={self.authority.bundle}",
+            ],
+            "kube-scheduler": [],
+        }
+        for name, flags in more.items():
+            port = self._ports.hold()
+            health[name] = f"https://127.0.0.1:{port}/healthz"
+            self.add(name, [self._binaries / name, *common, f"--secure-port={port}", *flags]).start()
+        self._start_kwok(kubeconfig)
+        for number in range(self._nodes):
+            self.api.create(NODES, "", _node(f"node-{number}"))
+        for name, url in health.items():
+            self.programs[name].wait_ready(lambda url=url: answers(url), within_s=_START_S)  # type: ignore[misc]
+        self.programs["kwok"].wait_ready(
+            lambda: all(holds(node, "Ready") for node in self.api.items(NODES)), within_s=_START_S
+        )
+
+    def _start_kwok(self, kubeconfig: Path) -> None:
+        stages = build.module_folder(KWOK) / "kustomize" / "stage" / "node"
+        files = [
+            stages / "fast" / "node-initialize.yaml",
+            stages / "heartbeat-with-lease" / "node-heartbeat-with-lease.yaml",
+            Path(__file__).parent / "stages" / "pods.yaml",
+        ]
+        self.add(
+            "kwok",
+            [
+                build.ensure(KWOK) / "kwok",
+                f"--kubeconfig={kubeconfig}",
+                "--manage-all-nodes=true",
+                "--node-lease-duration-seconds=40",
+                f"--server-address=127.0.0.1:{self._ports.free(1)[0]}",
+                *(f"--config={file}" for file in files),
+            ],
+        ).start()
+
+    # -- programs ---------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        environ: Mapping[str, str] | None = None,
+        inherit: Sequence[int] = (),
+        within: Callable[[], None] | None = None,
+    ) -> Program:
+        """A program that ends with this control plane, not started yet. Its log is `<folder>/<name>.log`."""
+        program = Program(
+            name,
+            argv,
+            log=self.folder / f"{name}.log",
+            environ={**self._environ, **(environ or {})},
+            inherit=inherit,
+            within=within,
+        )
+        self.programs[name] = program
+        return program
+
+    def hold_port(self) -> int:
+        """A port for a program that binds with SO_REUSEPORT; nobody else gets it while the control plane lives."""
+        return self._ports.hold()
+
+    def free_ports(self, count: int) -> list[int]:
+        """Ports that are free now."""
+        return self._ports.free(count)
+
+    @property
+    def api_server(self) -> Program:
+        """The API server: `kill()` it, then `start_api_server()`; or `with api_server.frozen():`."""
+        return self.programs["kube-apiserver"]
+
+    def start_api_server(self) -> None:
+        """Start the API server, at the same address each time; returns when it is ready."""
+        self.api_server.start()
+        self.wait_api_server()
+
+    def restart_api_server(self) -> None:
+        """SIGKILL it and start it again."""
+        self.api_server.kill()
+        self.start_api_server()
+
+    def wait_api_server(self) -> None:
+        """Wait until the API server says that it is ready."""
+
+        def ready() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return self.api.client.get("/readyz").status_code == 200
+            return False
+
+        self.api_server.wait_ready(ready, within_s=_START_S)
+
+    # -- users ------------------------------------------------------------------------------------------------
+
+    def token(self, user: str) -> str:
+        """The static token of one of the users above."""
+        return f"token-of-{user}-in-these-tests"
+
+    def _write_users(self) -> None:
+        lines = [
+            f'{self.token(user)},{user},uid-{user},"{"system:masters" if user in _MASTERS else "people"}"'
+            for user in _USERS
+        ]
+        (self.folder / "users.csv").write_text("\n".join(lines) + "\n")
+
+    def kubeconfig_of(self, user: str) -> Path:
+        """The kubeconfig of one of the users above."""
+        return self.write_kubeconfig(user, {"token": self.token(user)})
+
+    def certificate_kubeconfig(self, user: str, *groups: str, valid_s: float = 86_400.0) -> Path:
+        """A kubeconfig with a client certificate that is valid for `valid_s` seconds."""
+        pair = self.authority.client(user, groups, valid_s=valid_s)
+        return self.write_kubeconfig(
+            f"certificate-{user}", {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
+        )
+
+    def write_kubeconfig(
+        self, name: str, user: Json, *, server: str = "", namespace: str = "", folder: Path | None = None
+    ) -> Path:
+        """A kubeconfig with one context of this name; `user` is what stands under `users[].user`, `server` another address."""
+        context = {"cluster": "tests", "user": name, **({"namespace": namespace} if namespace else {})}
+        cluster = {"server": server or self.url, "certificate-authority-data": self.authority.bundle_base64}
+        target = (folder or self.folder) / f"{name}.kubeconfig"
+        target.touch(mode=0o600)
+        # JSON is YAML: no library is needed, and a reader of kubeconfigs has to take it.
+        target.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": name,
+                    "clusters": [{"name": "tests", "cluster": cluster}],
+                    "users": [{"name": name, "user": user}],
+                    "contexts": [{"name": name, "context": context}],
+                },
+                indent=1,
+            )
+        )
+        return target
+
+    def grant(self, namespace: str, user: str = TENANT) -> None:
+        """Let a user do everything in one namespace, and nothing elsewhere."""
+        rbac = "rbac.authorization.k8s.io"
+        name = f"mlrelease-test-{user}"
+        self.kubectl.apply(
+            {
+                "apiVersion": f"{rbac}/v1",
+                "kind": "Role",
+                "metadata": {"name": name, "namespace": namespace},
+                "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+            },
+            {
+                "apiVersion": f"{rbac}/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": name, "namespace": namespace},
+                "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+                "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
+            },
+        )
+
+    # -- what was asked of it ---------------------------------------------------------------------------------
+
+    def audit_mark(self) -> int:
+        """Where the audit log ends now; `requests` reads from there."""
+        return self._audit.stat().st_size
+
+    def requests(self, mark: int = 0, *, user: str = ADMIN) -> list[Request]:
+        """What a user asked since `mark`, in the order of the answers. A watch counts when it begins."""
+        with self._audit.open("rb") as log:
+            log.seek(mark)
+            lines = log.read().split(b"\n")[:-1]
+        seen: dict[str, Request] = {}
+        for line in lines:
+            event: Json = json.loads(line)
+            if event["user"]["username"] == user:
+                seen.setdefault(event["auditID"], _request(event))
+        return list(seen.values())
+
+
+def answers(url: str) -> bool:
+    """Whether a health address on this machine says 200. The certificate is not looked at: it is the program's own."""
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, verify=False, trust_env=False, timeout=2.0).status_code == 200
+    return False
+
+
+def missing() -> str:
+    """Why no control plane can be started here, "" if one can."""
+    try:
+        not_built = [programs.name for programs in (KUBERNETES, KWOK) if build.built(programs) is None]
+    except build.BuildError as problem:
+        return str(problem)
+    if not_built:
+        return f"{' and '.join(not_built)} not built yet: `make test-kubernetes` builds what is missing (15 minutes the first time)"
+    if shutil.which("etcd") is None:
+        return "etcd is not on the PATH: install Debian's etcd-server (tests/provision/etcd.sh does it as root)"
+    return ""
+
+
+def _binaries() -> Path:
+    why = missing()
+    if why:
+        raise StartError(why)
+    return build.ensure(KUBERNETES)
+
+
+def _request(event: Json) -> Request:
+    uri = str(event["requestURI"])
+    return Request(
+        user=event["user"]["username"],
+        verb=event["verb"],
+        uri=uri,
+        code=int(event.get("responseStatus", {}).get("code", 0)),
+        user_agent=event.get("userAgent", ""),
+        body=event.get("requestObject"),
+        dry_run="dryRun=All" in uri,
+    )
+
+
+def _node(name: str) -> Json:
+    room = {"cpu": "256", "memory": "2Ti", "pods": "2000", "nvidia.com/gpu": "16"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "type": "kwok"}},
+        "status": {"allocatable": room, "capacity": room},
+    }
+
+
+@contextlib.contextmanager
+def paused(program: Program, start: Callable[[], None]) -> Iterator[None]:
+    """A program ended for the block and started again after it, however the block ends."""
+    program.stop()
+    try:
+        yield
+    finally:
+        start()
+
+
+__all__ = [
+    "ADMIN",
+    "CONTROLLERS",
+    "NOBODY",
+    "READER",
+    "TENANT",
+    "TESTS",
+    "ControlPlane",
+    "Request",
+    "answers",
+    "missing",
+    "paused",
+    "wait_for",
+]

@@ -1,0 +1,143 @@
+"""Fixtures of the cluster tests. `tests/conftest.py` makes them known to every test.
+
+A test that asks for `cluster` runs on the control plane that it starts, or on the cluster that `MLRELEASE_TEST_KUBECONFIG` names. A
+test that asks for `control_plane` or for a controller wants power over the server and is skipped on somebody's cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+import httpx
+import pytest
+from tests.cluster import control_plane as planes
+from tests.cluster import controllers
+from tests.cluster.api import NAMESPACES, Api, Kubectl
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.controllers import Controller
+from tests.cluster.processes import Program
+
+KUBECONFIG_VARIABLE: Final = "MLRELEASE_TEST_KUBECONFIG"
+"""Names the kubeconfig of a cluster to test on, in namespaces of the tests' own."""
+_PROXY_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The cluster that the tests run on."""
+
+    kubeconfig: Path
+    """What the product is given."""
+    kubectl: Kubectl
+    api: Api
+    own: ControlPlane | None
+    """The control plane that the tests started, None on somebody's cluster."""
+
+    @contextlib.contextmanager
+    def namespace(self, prefix: str = "mlrelease-test") -> Iterator[str]:
+        """A new namespace, deleted after the block without waiting for its end."""
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        self.api.create(NAMESPACES, "", {"metadata": {"name": name, "labels": {"mlrelease.test/namespace": "true"}}})
+        try:
+            yield name
+        finally:
+            self.api.delete(NAMESPACES, "", name)
+
+    def require(self, crd: str) -> None:
+        """Skip the test on a cluster that does not serve a custom resource definition ("rollouts.argoproj.io")."""
+        if self.kubectl.run("get", "crd", crd).returncode:
+            pytest.skip(f"the cluster of {KUBECONFIG_VARIABLE} has no {crd}")
+
+
+@contextlib.contextmanager
+def foreign(kubeconfig: Path, folder: Path) -> Iterator[Cluster]:
+    """The cluster that somebody's kubeconfig names, reached through `kubectl proxy` on a socket that only this user can open."""
+    program = shutil.which("kubectl")
+    if program is None:
+        unavailable(f"{KUBECONFIG_VARIABLE} is set and kubectl is not on the PATH")
+    kubectl = Kubectl(Path(program), kubeconfig, cache=folder / "kubectl-cache")
+    socket = folder / "api.sock"
+    words = [program, f"--kubeconfig={kubeconfig}", "proxy", f"--unix-socket={socket}"]
+    proxy = Program("kubectl-proxy", words, log=folder / "kubectl-proxy.log", environ=dict(os.environ))
+    proxy.start()
+    transport = httpx.HTTPTransport(uds=str(socket))
+    api = Api(httpx.Client(base_url="http://localhost", transport=transport, trust_env=False, timeout=60.0))
+    try:
+        proxy.wait_ready(socket.exists, within_s=_PROXY_S)
+        yield Cluster(kubeconfig, kubectl, api, None)
+    finally:
+        api.close()
+        proxy.kill()
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip on a laptop, fail where CI is set: there the set-up has to bring what is missing."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster that the tests run on, started once."""
+    named = os.environ.get(KUBECONFIG_VARIABLE)
+    folder = tmp_path_factory.mktemp("cluster")
+    if named:
+        with foreign(Path(named), folder) as found:
+            yield found
+        return
+    why = planes.missing()
+    if why:
+        unavailable(why)
+    with ControlPlane(folder) as own:
+        yield Cluster(own.kubeconfig, own.kubectl, own.api, own)
+
+
+@pytest.fixture(scope="session")
+def control_plane(cluster: Cluster) -> ControlPlane:
+    """The control plane that the tests started: its programs may be killed, frozen and started again."""
+    if cluster.own is None:
+        pytest.skip(f"wants power over the server, and {KUBECONFIG_VARIABLE} names somebody's cluster")
+    return cluster.own
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace for one test."""
+    with cluster.namespace() as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def argo_started(cluster: Cluster) -> Controller | None:
+    """The controller of Argo Rollouts, None on a cluster that runs its own."""
+    if cluster.own is None:
+        cluster.require("rollouts.argoproj.io")
+        return None
+    controller = controllers.argo_rollouts(cluster.own)
+    controller.start()
+    return controller
+
+
+@pytest.fixture
+def argo(argo_started: Controller | None) -> Controller:
+    """The controller of Argo Rollouts, running; a test may stop it, the next one finds it running again."""
+    if argo_started is None:
+        pytest.skip(f"wants power over the controller, and {KUBECONFIG_VARIABLE} names somebody's cluster")
+    argo_started.start()
+    return argo_started
+
+
+@pytest.fixture
+def rollouts(argo_started: Controller | None, cluster: Cluster) -> Cluster:
+    """A cluster on which Argo Rollouts runs, this test session's or somebody's."""
+    if argo_started is not None:
+        argo_started.start()
+    return cluster
