@@ -92,9 +92,7 @@ class AuditScreen(ReadingScreen):
 
         empty = self.nothing(
             line(Span("  nothing is recorded yet", Role.STRONG)),
-            line(
-                Span("  every plan that is sent leaves its intent here before it leaves, and its outcome", Role.MUTED)
-            ),
+            line(Span("  a plan that is sent is written down first: its intent, then its outcome", Role.MUTED)),
         )
         self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, empty)
         self._show_chosen()
