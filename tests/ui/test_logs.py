@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 from tests.ui import scenes
 from tests.ui.driver import Clock, Driver, driving
+from tests.ui.pictures import at_both_sizes, same
 from tests.ui.preview import log_reader
 from tests.ui.pty_harness import Terminal
 from tests.ui.stand_in import services
 
 from mlrelease_tui.app import MlreleaseApp
 from mlrelease_tui.connectors.local.layout import Layout
-from mlrelease_tui.domain.logs import LogWish, VariantLog
+from mlrelease_tui.domain.logs import LogTail, LogWish, VariantLog
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.text import SafeText, is_hidden
 from mlrelease_tui.presentation import logs as view
 from mlrelease_tui.presentation.lines import Span, plain, width_of
-from mlrelease_tui.store.facts import EndpointObserved
+from mlrelease_tui.store.facts import EndpointObserved, LogObserved
 from mlrelease_tui.store.state import State
 
 FRAUD = scenes.ref("fraud-scorer")
@@ -207,3 +208,43 @@ def test_an_error_comes_with_what_helps() -> None:
     told = "\n".join(plain(row) for row in view.rows(log, 80))
     assert "pods/log is forbidden" in told
     assert "ask for the right" in told
+
+
+def _printed(driver: Driver) -> VariantLog:
+    """What a model server may have printed, with a failure at its end."""
+    lines = [
+        f"2026-03-01 01:3{number // 10}:{number % 60:02d} INFO scored 12 rows in {7 + number % 5} ms"
+        for number in range(38)
+    ]
+    lines += [
+        "2026-03-01 01:34:58 ERROR POST /invocations 500",
+        "Traceback (most recent call last):",
+        '  File "scoring.py", line 71, in predict',
+        "ValueError: Input contains NaN: column merchant_risk, 3 of 12 rows; the version expects a number in every row",
+        "\x1b[33mWARNING\x1b[0m retrying without these rows",
+    ]
+    tail = LogTail(
+        SafeText("/srv/models/logs/ml_fraud-scorer--fraud-scorer-v42.log"),
+        tuple(SafeText(text) for text in lines),
+        earlier=True,
+        written_at=scenes.NOW,
+    )
+    return VariantLog(LogWish(FRAUD, CANARY), driver.clock.now(), (tail,))
+
+
+@at_both_sizes
+def test_logs_look(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
+    async def act(driver: Driver) -> None:
+        await driver.select("fraud-scorer")
+        await driver.press("endpoint.logs")
+        await driver.emit(LogObserved(_printed(driver)))
+
+    assert same(snap_compare, offering(scenes.degraded(), "endpoints", "logs"), size, act)
+
+
+def test_a_backend_without_logs_looks(snap_compare: Callable[..., bool]) -> None:
+    async def act(driver: Driver) -> None:
+        await driver.select("fraud-scorer")
+        await driver.press("endpoint.logs")
+
+    assert same(snap_compare, offering(scenes.degraded(), "endpoints"), (80, 24), act)

@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 import pytest
 from tests.ui import registry_scenes as scenes
-from tests.ui.registry_driver import RegistryDriver, driving
+from tests.ui.driver import Driver
+from tests.ui.pictures import at_both_sizes
+from tests.ui.registry_driver import Compare, RegistryDriver, Size, driving, pressing, same
 
 from mlrelease_tui.domain.connection import page_of
 from mlrelease_tui.domain.text import SafeText, is_hidden
@@ -135,3 +137,18 @@ def test_a_page_has_its_names_encoded() -> None:
 
 def test_a_description_of_a_mapping_is_json_too() -> None:
     assert json.loads(as_json({"reads": None})) == {"reads": None}
+
+
+@at_both_sizes
+def test_a_described_version_looks(snap_compare: Compare, size: Size) -> None:
+    async def act(driver: Driver) -> None:
+        await driver.press("app.view_models")
+        await driver.select("fraud-scorer")
+        await driver.press("list.open", "list.down", "thing.describe")
+
+    assert same(snap_compare, scenes.healthy(), size, act)
+
+
+def test_a_described_connection_looks(snap_compare: Compare) -> None:
+    act = pressing("app.view_connections", "thing.describe")
+    assert same(snap_compare, scenes.broken_links(), (80, 24), act)

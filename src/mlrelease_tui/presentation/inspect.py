@@ -13,15 +13,18 @@ from mlrelease_tui.domain.action import AuditEntry, OpenAction
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation import words
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, fit, line, wrapped
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, fit, line, width, wrapped
 from mlrelease_tui.presentation.times import moment
 
 DEPTH = 8
 """Values nested deeper than this are named, not opened."""
 
 
-def plain(value: object, depth: int = 0) -> object:  # noqa: PLR0911 - one return a kind of value
-    """A value as JSON has it: frozen dataclasses as objects, enums by their word, times as ISO 8601, references by their id."""
+def plain(value: object, depth: int = 0, *, spoken: bool = False) -> object:  # noqa: PLR0911 - one return a kind of value
+    """A value as JSON has it: frozen dataclasses as objects, enums by their word, times as ISO 8601, references by their id.
+
+    `spoken`: our own field names as words. The keys of a mapping are somebody else's and stay as they are.
+    """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Enum):
@@ -35,13 +38,18 @@ def plain(value: object, depth: int = 0) -> object:  # noqa: PLR0911 - one retur
     if depth > DEPTH:
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+        return {str(key): plain(item, depth + 1, spoken=spoken) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         if isinstance(getattr(value, "id", None), str) and type(value).__name__.endswith("Ref"):
             return str(value)
-        return {item.name: plain(getattr(value, item.name), depth + 1) for item in fields(value)}
+        return {
+            item.name.replace("_", " ") if spoken else item.name: plain(
+                getattr(value, item.name), depth + 1, spoken=spoken
+            )
+            for item in fields(value)
+        }
     if isinstance(value, Iterable):
-        return [plain(item, depth + 1) for item in value]
+        return [plain(item, depth + 1, spoken=spoken) for item in value]
     return str(value)
 
 
@@ -61,21 +69,22 @@ def raw(value: object, cells: int) -> list[Line]:
 
 def describe(value: object, cells: int) -> list[Line]:
     """Every field that says something, a line each, nested values below their name."""
-    return _tree(plain(value), 1, cells)
+    return _tree(plain(value, spoken=True), 1, cells)
 
 
 def _tree(value: object, depth: int, cells: int) -> list[Line]:
     rows: list[Line] = []
     if isinstance(value, Mapping):
         inner = {key: item for key, item in value.items() if item not in (None, "", [], {})}
-        name_cells = min(max((len(str(key)) for key, item in inner.items() if _flat(item)), default=0), 20) + 2
+        longest = max((width(str(key)) for key, item in inner.items() if _flat(item)), default=0)
+        name_cells = min(longest, max(cells // 3, 20)) + 2
         for key, item in inner.items():
             if _flat(item):
-                indent = "  " * depth + fit(_words(str(key)), name_cells)
+                indent = "  " * depth + fit(str(key), name_cells)
                 text = ", ".join(_said(one) for one in item) if isinstance(item, list) else _said(item)
                 rows += _labelled(indent, text, cells)
             else:
-                rows.append(line(Span("  " * depth + _words(str(key)), Role.HEADING)))
+                rows.append(line(Span("  " * depth + str(key), Role.HEADING)))
                 rows += _tree(item, depth + 1, cells)
     elif isinstance(value, list):
         for index, item in enumerate(value, start=1):
@@ -106,10 +115,6 @@ def _said(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def metrics(status: EndpointStatus, cells: int) -> list[Line]:
