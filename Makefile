@@ -8,7 +8,7 @@ TEST_PROCESSES ?= 3
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench lock snapshots wheel-test docs
+.PHONY: help setup demo test test-slow test-kubernetes check format bench lock snapshots wheel-test docs
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -27,10 +27,14 @@ demo: setup ## Run the main job on the embedded default: real registry, router, 
 	@$(BIN)/mlrelease demo
 
 test: setup ## Run all tests that need no cluster and no daemon (at most 10 minutes on 2 cores)
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not wheel and not slow"
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not wheel and not slow and not kubernetes"
 
 test-slow: setup ## Run the tests that start whole demos, one after another
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m "slow and not kubernetes"
+
+test-kubernetes: setup ## Build a real control plane once (Go, 20 minutes), run the tests on it or on MLRELEASE_TEST_KUBECONFIG
+	@test -n "$$MLRELEASE_TEST_KUBECONFIG" || $(BIN)/python -m tests.cluster.build
+	@$(BIN)/python -m pytest -m kubernetes
 
 check: setup ## Lint, types, import contracts
 	@$(BIN)/ruff check src tests benchmarks

@@ -175,7 +175,7 @@ class ControlPlane:
     def _start_etcd(self) -> None:
         etcd = shutil.which("etcd")
         if etcd is None:
-            raise build.BuildError("etcd is not on the PATH: install Debian's etcd-server (tests/provision/etcd.sh)")
+            raise build.BuildError("etcd is not on the PATH: install Debian's etcd-server (tests/provision/cluster.sh)")
         client, peer = (f"http://127.0.0.1:{port}" for port in self._ports.free(2))
         self._etcd = client
         program = self.add(
@@ -437,7 +437,7 @@ def missing() -> str:
     if not_built:
         return f"{' and '.join(not_built)} not built yet: `make test-kubernetes` builds what is missing (15 minutes the first time)"
     if shutil.which("etcd") is None:
-        return "etcd is not on the PATH: install Debian's etcd-server (tests/provision/etcd.sh does it as root)"
+        return "etcd is not on the PATH: install Debian's etcd-server (tests/provision/cluster.sh does it as root)"
     return ""
 
 
