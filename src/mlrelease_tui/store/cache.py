@@ -10,25 +10,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Final, TypeVar, cast
 
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.rollout import Endpoint
-from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.domain.rollout import Endpoint, VerbSupport
+from mlrelease_tui.domain.text import MAX_LENGTH, SafeText
 from mlrelease_tui.store.state import Freshness, Series, State
 
-VERSION: Final = 2
+VERSION: Final = 3
 MAX_BYTES: Final = 64 * 1024 * 1024
 SAMPLES_MAX_AGE: Final = timedelta(minutes=5)
 MAX_MODELS: Final = 2_000
 """Models kept: those of the fleet are wanted at once, the rest is read when its screen is opened."""
 
-
+_HARMLESS: Final = frozenset({SafeText, NoneType, bool, int, float, datetime})
 T = TypeVar("T")
 
 
@@ -37,7 +38,8 @@ class LastKnown:
     """What is kept, and of when. `config` is the configuration file it belongs to.
 
     `samples` are each variant's last reading: the next command's window opens there. Their monotonic times mean something
-    only in the boot that `boot_id` names.
+    only in the boot that `boot_id` names. What backends say of verbs is much the same for all their endpoints, and most of what is
+    said of one: `verbs` holds each set once, `verbs_of` its index by endpoint, and the endpoints themselves none.
     """
 
     version: int
@@ -48,6 +50,8 @@ class LastKnown:
     connections: tuple[ConnectionHealth, ...]
     samples: tuple[VariantSample, ...]
     boot_id: str
+    verbs: tuple[tuple[VerbSupport, ...], ...]
+    verbs_of: tuple[int, ...]
 
 
 def save(path: Path, state: State, *, config: str, now: datetime) -> None:
@@ -55,16 +59,21 @@ def save(path: Path, state: State, *, config: str, now: datetime) -> None:
     import msgspec
 
     bound = {endpoint.model for endpoint in state.endpoints.values()}
+    sets: dict[tuple[VerbSupport, ...], int] = {}
+    seen = [item for ref in state.endpoints if (item := state.seen(ref)) is not None]
+    verbs_of = tuple(sets.setdefault(item.verbs, len(sets)) for item in seen)
     models = sorted(state.models.values(), key=lambda model: (model.ref not in bound, model.ref))[:MAX_MODELS]
     kept = LastKnown(
         VERSION,
         config,
         now,
-        tuple(state.endpoints.values()),
+        tuple(replace(item, verbs=()) for item in seen),
         tuple(models),
         tuple(state.connections.values()),
         tuple(readings[-1] for variants in state.series.values() for readings in variants.values()),
         _boot_id(),
+        tuple(sets),
+        verbs_of,
     )
     content = msgspec.json.encode(kept, enc_hook=_encode)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -90,10 +99,16 @@ def load(path: Path, *, config: str, now: datetime) -> State:
         return State()
     if kept.version != VERSION or kept.config != config:
         return State()
+    try:
+        endpoints = [
+            replace(item, verbs=kept.verbs[index]) for item, index in zip(kept.endpoints, kept.verbs_of, strict=True)
+        ]
+    except (IndexError, ValueError):
+        return State()
     return State(
         connections=MappingProxyType({item.name: _unasked(item) for item in kept.connections}),
         freshness=MappingProxyType({name: Freshness(read_at=kept.saved_at) for name in _names(kept)}),
-        endpoints=MappingProxyType({item.ref: item for item in kept.endpoints}),
+        endpoints=MappingProxyType({item.ref: item for item in endpoints}),
         models=MappingProxyType({item.ref: item for item in kept.models}),
         series=_series(kept, now),
         from_cache=_names(kept),
@@ -103,22 +118,28 @@ def load(path: Path, *, config: str, now: datetime) -> State:
 def _harmless(value: T) -> T:
     """`value` with its plain texts (names in references, versions) as safe as they were before they were written."""
     found: Any = value
-    if isinstance(value, SafeText):
+    kind: type[Any] = type(found)
+    if kind in _HARMLESS:
         return value
     if isinstance(value, str):
-        safe = SafeText(value)
-        found = value if str(safe) == value else safe
+        if len(value) > MAX_LENGTH or not (value.isascii() and value.isprintable()):
+            safe = SafeText(value)
+            found = value if str(safe) == value else safe
     elif isinstance(value, tuple):
         items = tuple(_harmless(item) for item in value)
         found = value if all(new is old for new, old in zip(items, value, strict=True)) else items
+    elif names := _names_of(kind):
+        new = {name: safe for name in names if (safe := _harmless(old := getattr(value, name))) is not old}
+        if new:
+            found = replace(found, **new)
     elif isinstance(value, Mapping):
         found = MappingProxyType({_harmless(key): _harmless(item) for key, item in value.items()})
-    elif is_dataclass(value) and not isinstance(value, type):
-        old = {item.name: getattr(value, item.name) for item in fields(value)}
-        new = {name: _harmless(item) for name, item in old.items()}
-        if any(new[name] is not old[name] for name in old):
-            found = replace(value, **new)
     return cast(T, found)
+
+
+@cache
+def _names_of(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind)) if is_dataclass(kind) else ()
 
 
 def _series(kept: LastKnown, now: datetime) -> Mapping[EndpointRef, Mapping[str, Series]]:
