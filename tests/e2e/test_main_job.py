@@ -72,7 +72,7 @@ def test_rolls_back_the_canary_that_hurts_users_by_a_handful_of_keys(fresh: Head
         press("i")
         screen.wait_for("Enter")
         screen.send("errors since v3\r")
-        screen.wait_for("errors since v3")
+        screen.wait(lambda s: "errors since v3" in s.text and "y send" in s.text, "the keys to be the plan's again")
         press("W")
         screen.wait_for("ARMED")
         press("y")
