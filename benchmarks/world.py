@@ -67,6 +67,10 @@ class World:
             return [str(Path(sys.executable).with_name("mlrelease")), "--config", str(self.config)]
         return [sys.executable, "-m", "benchmarks.opening", str(self.config), *more]
 
+    def prepared(self, *more: str) -> Sequence[str]:
+        """The same on backends whose answers were made before: making them would be the fake's time, not the app's."""
+        return [sys.executable, "-m", "benchmarks.prepared", str(self.config), *more]
+
 
 def _connection(name: str, option: str, environment: str = "") -> list[str]:
     lines = [f"[connections.{name}]", 'kind = "fake"', option]

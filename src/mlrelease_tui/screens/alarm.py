@@ -17,16 +17,18 @@ class Alarm:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._seen: set[EndpointRef] = set()
+        self._heard: tuple[EndpointStatus, ...] = ()
         self._burning: set[EndpointRef] = set()
         self._rung_at = float("-inf")
 
     def hear(self, statuses: Iterable[EndpointStatus]) -> bool:
         """Whether the bell rings for what is critical now and was seen to be otherwise before."""
-        found = tuple(statuses)
+        found, before = tuple(statuses), self._heard
         burning = {status.ref for status in found if status.severity is Severity.CRIT}
-        new = (burning - self._burning) & self._seen
-        self._seen = {status.ref for status in found}
+        new = burning - self._burning
+        if new:
+            new &= {status.ref for status in before}
+        self._heard = found
         self._burning = burning
         if not new or self._monotonic() - self._rung_at < QUIET_S:
             return False

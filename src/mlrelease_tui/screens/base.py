@@ -181,9 +181,7 @@ class ReleaseScreen(Screen[None]):
         self.state, self.at, self.flags = state, now, flags
         if not self.is_mounted:
             return
-        # Nothing is on the screen yet that keys could act on: the first look need not let them through.
-        whole = self._judged is None or len(state.endpoints) <= AT_ONCE
-        self._slices.run(self._look(state, now), whole=whole)
+        self._slices.run(self._look(state, now), whole=len(state.endpoints) <= AT_ONCE)
         self._draw()
 
     def _look(self, state: State, now: datetime) -> Iterator[None]:

@@ -33,7 +33,8 @@ class Slices:
         return self._work is not None
 
     def run(self, work: Iterator[None], *, whole: bool = False) -> bool:
-        """Begin `work` in place of what is under way. True where it is done already; `done` is called where it is later."""
+        """Begin `work` in place of what is under way, and end it at once where it is wanted `whole`. True where it is done already;
+        `done` is called where it is later."""
         self._work = work
         if self._slice(work, float("inf") if whole else SLICE_S):
             return True

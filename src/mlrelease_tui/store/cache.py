@@ -7,7 +7,7 @@ msgspec, which checks the types, so that a damaged or foreign file is as good as
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -128,7 +128,7 @@ def _harmless(value: T) -> T:
     elif isinstance(value, tuple):
         items = tuple(_harmless(item) for item in value)
         found = value if all(new is old for new, old in zip(items, value, strict=True)) else items
-    elif names := _names_of(kind):
+    elif names := _names_of(cast(Hashable, kind)):
         new = {name: safe for name in names if (safe := _harmless(old := getattr(value, name))) is not old}
         if new:
             found = replace(found, **new)
@@ -138,7 +138,7 @@ def _harmless(value: T) -> T:
 
 
 @cache
-def _names_of(kind: type[Any]) -> tuple[str, ...]:
+def _names_of(kind: Any) -> tuple[str, ...]:
     return tuple(item.name for item in fields(kind)) if is_dataclass(kind) else ()
 
 
