@@ -8,10 +8,17 @@ import pytest
 from pytest_textual_snapshot import SVGImageExtension  # type: ignore[import-untyped]
 from syrupy.location import PyTestLocation
 from tests.cluster.fixtures import argo, argo_started, cluster, control_plane, namespace, rollouts
+from tests.cluster.verb_table import VerbTable
 
 __all__ = ["argo", "argo_started", "cluster", "control_plane", "namespace", "rollouts"]
 
 _SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
+
+
+@pytest.fixture(scope="session")
+def verb_table() -> VerbTable:
+    """Takes what tests saw each verb do: the rows of the table in docs/kubernetes.md."""
+    return VerbTable()
 
 
 def _dirname(cls: type[SVGImageExtension], *, test_location: PyTestLocation) -> str:

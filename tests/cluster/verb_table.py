@@ -1,6 +1,6 @@
 """What each verb does on each workload, as the tests saw it beside the native tool: the table of docs/kubernetes.md.
 
-A test records a row with the fixture `verb_table`; the rows that are committed (`verbs.json`) must be what it saw. To write them anew:
+A test records a row with the fixture `verb_table`; the committed rows (`verbs.json`) must be what it saw. To write them anew:
 `MLRELEASE_WRITE_VERBS=1 make test-kubernetes && make docs`.
 """
 
