@@ -265,6 +265,27 @@ def test_a_weight_that_is_none_is_a_usage_error(shell: Shell, weight: str) -> No
     assert (answer.code, answer.error["code"]) == (2, "usage")
 
 
+@pytest.mark.parametrize("weight", ["-1", "-0.5%", "-100", "101", "100.01", "5000"])
+def test_a_weight_outside_of_what_there_is_is_said_to_be_outside(shell: Shell, weight: str) -> None:
+    for verb in (
+        ("weight", "iris", weight),
+        ("plan", "weight", "iris", weight, "--window", "0"),
+        ("promote", "iris", "--weight", weight),
+    ):
+        answer = shell.play(cluster=moving()).run(*verb, "--json")
+        assert (answer.code, answer.error["code"]) == (2, "usage"), verb
+        assert f"{weight} is no weight: it is outside 0% to 100%" in answer.error["message"]
+
+
+def test_a_number_below_zero_is_no_option_and_an_option_that_is_none_is_named(shell: Shell) -> None:
+    replicas = shell.play(cluster=moving()).run("scale", "iris", "-2", "--json")
+    assert (replicas.code, replicas.error["code"]) == (2, "usage")
+    assert "-2 is not in the range" in replicas.error["message"]
+    misspelt = shell.run("weight", "iris", "10%", "--yse", "--json")
+    assert "No such option" in misspelt.error["message"]
+    assert "--yes" in misspelt.error["message"]
+
+
 def test_a_plan_that_moved_since_it_was_looked_at_is_refused(shell: Shell) -> None:
     plan = shell.play(cluster=moving()).run("plan", "rollback", "iris", "--json").document
     shell.play(cluster=moving(revision=7))

@@ -58,6 +58,7 @@ def test_sigterm_leaves_no_process_no_port_and_no_file(tmp_path: Path) -> None:
         ports = [str(demo.ready[name]) for name in ("router", "registry", "metrics")]
         assert all(listens(url) for url in ports)
         assert demo.stop(signal.SIGTERM) == 0
+        assert "ended by SIGTERM" in demo.log.read_text()
         assert nothing_left(demo.home) == []
         assert not any(listens(url) for url in ports)
         assert not demo.config.parent.exists()

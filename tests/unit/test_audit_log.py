@@ -239,8 +239,9 @@ def test_a_network_file_system_is_refused_unless_allowed(tmp_path: Path) -> None
             return "NFS"
 
     log = make_log(tmp_path, syscalls=OnNfs())
-    with pytest.raises(NotDurable, match="NFS"):
+    with pytest.raises(NotDurable, match="NFS") as caught:
         log.append("intent", body())
+    assert "`audit_dir`" in caught.value.hint
     allowed = AuditLog(tmp_path, identity=log.identity, syscalls=OnNfs(), allow_network_folder=True)
     assert allowed.append("intent", body()).seq == 1
 

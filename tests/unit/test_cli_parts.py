@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import socket
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.e2e.cli_host import schema
 
+import mlrelease_tui
+from mlrelease_tui.cli import text
 from mlrelease_tui.cli.discovering import discover, kube_contexts
-from mlrelease_tui.cli.entry import root
+from mlrelease_tui.cli.entry import COMMANDS, root
 from mlrelease_tui.cli.finding import match
 from mlrelease_tui.cli.known import known_names
 from mlrelease_tui.cli.options import WEIGHT, LazyGroup
+from mlrelease_tui.cli.output import text_of
 from mlrelease_tui.cli.reading import exit_code
 from mlrelease_tui.cli.shapes import endpoint_shape, known, plain, status_shape, variant_shape
 from mlrelease_tui.config.initial import render
@@ -31,16 +35,42 @@ from mlrelease_tui.config.reading import parse
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
-from mlrelease_tui.domain.rollout import Endpoint, Native, Phase, Role, Rollout, Strategy, Variant
+from mlrelease_tui.domain.rollout import Endpoint, Native, Phase, Role, Rollout, Strategy, Variant, Verb, VerbSupport
 from mlrelease_tui.domain.status import EndpointStatus, Reason, Severity
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict, VerdictKind
 from mlrelease_tui.errors import AmbiguousName, UnknownName, Unreachable
+from mlrelease_tui.presentation.glyphs import ASCII
 
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def test_every_command_that_the_program_speaks_of_exists() -> None:
+    sources = Path(mlrelease_tui.__file__).parent.rglob("*.py")
+    spoken = {word for path in sources for word in re.findall(r"`mlrelease ([a-z]+)", path.read_text("utf-8"))}
+    assert spoken >= {"status", "audit", "connections"}
+    assert spoken <= set(COMMANDS)
+
+
+def test_one_reason_is_said_once_with_all_verbs_that_it_bars() -> None:
+    reason = SafeText("route iris was edited by another hand")
+    barred = tuple(VerbSupport(verb, False, reason=reason) for verb in (Verb.PROMOTE, Verb.HOLD, Verb.ROLLBACK))
+    verbs = (
+        *barred,
+        VerbSupport(Verb.RETRY, False, reason=SafeText("it does so itself")),
+        VerbSupport(Verb.SCALE, True),
+    )
+    ref = EndpointRef("local", SafeText("local"), SafeText("iris"))
+    rollout = Rollout(Strategy.CANARY, Phase.UNKNOWN, "", "")
+    found = Endpoint(ref, "1", "1", (), rollout, Native(SafeText("route")), AT, verbs=verbs)
+    said = [text_of(item) for item in text.detail(EndpointStatus(found, Severity.UNKNOWN), ASCII, AT)]
+    assert sum(str(reason) in item for item in said) == 1
+    assert f"  - promote, hold, rollback: {reason}" in said
+    assert "  - retry: it does so itself" in said
+    assert "  + scale:" in said
 
 
 @pytest.mark.parametrize(

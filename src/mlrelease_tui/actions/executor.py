@@ -28,7 +28,7 @@ from mlrelease_tui.domain.plan import (
     StepStatus,
     Write,
 )
-from mlrelease_tui.domain.policy import Access
+from mlrelease_tui.domain.policy import SECOND_PERSON, Access
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.domain.text import SafeText
@@ -96,9 +96,7 @@ class Executor:
         if plan.expired(now):
             return Refusal("plan_expired", "the plan is too old to send", "make it anew: the target may have moved")
         if plan.level >= Level.SECOND:
-            return Refusal(
-                "needs_approval", "this plan wants a second person's approval", "ask for `mlrelease approve`"
-            )
+            return SECOND_PERSON
         if plan.level >= Level.NAME:
             if typed != plan.target.name:
                 return Refusal(

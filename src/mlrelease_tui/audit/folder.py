@@ -72,7 +72,7 @@ class ChainFolder:
             if network and not allow_network:
                 raise NotDurable(
                     f"the audit folder {root} is on {network}, whose locks and syncs can't be relied on",
-                    hint="put the state folder on a local disk, or allow network file systems in the configuration",
+                    hint="set `audit_dir` in the configuration to a folder on a local disk",
                 )
             lock_fd = _open_file(root / chain, fd, LOCK_NAME, os.O_RDWR | os.O_CREAT)
         except BaseException:

@@ -12,6 +12,7 @@ from typing import Final
 
 from mlrelease_tui.cli.output import Output
 from mlrelease_tui.domain.plan import Level, Plan, Refusal
+from mlrelease_tui.domain.policy import SECOND_PERSON
 from mlrelease_tui.domain.text import escape_hidden
 
 DEAF_S: Final = 0.5
@@ -32,7 +33,7 @@ async def confirm(plan: Plan, *, yes: bool, typed: str, reason: str, output: Out
     """What the plan's level wants, from the options or, at a terminal, from the person."""
     name = str(plan.target.name)
     if plan.level >= Level.SECOND:
-        return Refusal("needs_approval", "this plan wants a second person's approval", "nobody can give it alone")
+        return SECOND_PERSON
     if yes:
         return _given(plan, name, typed, reason)
     if output.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):

@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 _WEIGHT: Final = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?\s*%?")
+_NUMBER: Final = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?\s*%?", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -90,6 +91,11 @@ class ReleaseCommand(click.Command):
             kwargs["epilog"] = "\b\nExample:\n" + "\n".join(f"  {line}" for line in example.splitlines())
         super().__init__(*args, **kwargs)
         self.params.extend(shared_options())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # "-1" is a number out of range, not an option that nobody knows.
+        ctx.ignore_unknown_options = any(arg.startswith("-") and _NUMBER.fullmatch(arg) for arg in args)
+        return super().parse_args(ctx, args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +187,10 @@ class Weight(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = _WEIGHT.fullmatch(str(value).strip())
+        text = str(value).strip()
+        found = _WEIGHT.fullmatch(text)
+        if found is None and _NUMBER.fullmatch(text) and not 0 <= float(text.rstrip("% ")) <= 100:
+            self.fail(f"{text} is no weight: it is outside 0% to 100%", param, ctx)
         if found is None:
             self.fail(
                 f"{value!r} is no weight: give per cent with at most two decimals, such as 10% or 2.5%", param, ctx
@@ -189,7 +198,7 @@ class Weight(click.ParamType[int]):
         whole, fraction = found.groups()
         weight_bp = int(whole) * 100 + int((fraction or "").ljust(2, "0"))
         if weight_bp > 10_000:
-            self.fail(f"{value} is no weight: give 0% to 100%", param, ctx)
+            self.fail(f"{text} is no weight: it is outside 0% to 100%", param, ctx)
         return weight_bp
 
 

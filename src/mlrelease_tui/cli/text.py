@@ -13,7 +13,7 @@ from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Level, Outcome, OutcomeKind, Plan, StepStatus
-from mlrelease_tui.domain.rollout import Variant
+from mlrelease_tui.domain.rollout import Variant, VerbSupport
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation import words
@@ -125,9 +125,19 @@ def detail(status: EndpointStatus, glyphs: Glyphs, now: datetime) -> Iterator[Li
         [_variant_row(status, variant) for variant in endpoint.variants],
         right=frozenset({2, 3, 4, 5, 6, 7, 8}),
     )
-    for support in endpoint.verbs:
-        mark = Span("  + " if support.available else "  - ", Role.OK if support.available else Role.MUTED)
-        yield line(mark, f"{support.verb}: ", Span(str(support.native if support.available else support.reason)))
+    yield from _verbs(endpoint.verbs)
+
+
+def _verbs(supports: Iterable[VerbSupport]) -> Iterator[Line]:
+    """A line for each verb that can be asked for, and one for each reason why others can't, with all of these."""
+    barred: dict[str, list[str]] = {}
+    for support in supports:
+        if support.available:
+            yield line(Span("  + ", Role.OK), f"{support.verb}: ", Span(str(support.native)))
+        else:
+            barred.setdefault(str(support.reason), []).append(str(support.verb))
+    for reason, verbs in barred.items():
+        yield line(Span("  - ", Role.MUTED), f"{', '.join(verbs)}: ", Span(reason))
 
 
 def _verdict(status: EndpointStatus) -> str:

@@ -32,16 +32,16 @@ def run(
     place = folder if folder is not None else new_folder()
     demo = DemoEnvironment(place, environ=env, progress=progress)
     try:
-        return asyncio.run(_run(demo, when_ready))
+        return asyncio.run(_run(demo, when_ready, progress))
     finally:
         demo.stop()
         if folder is None:
             remove_folder(place)
 
 
-async def _run(demo: DemoEnvironment, when_ready: WhenReady) -> int:
+async def _run(demo: DemoEnvironment, when_ready: WhenReady, progress: Progress) -> int:
     loop = asyncio.get_running_loop()
-    ended_by: list[int] = []
+    ended_by: list[signal.Signals] = []
 
     async def whole() -> int:
         try:
@@ -52,7 +52,7 @@ async def _run(demo: DemoEnvironment, when_ready: WhenReady) -> int:
 
     task = asyncio.ensure_future(whole())
 
-    def end(number: int) -> None:
+    def end(number: signal.Signals) -> None:
         ended_by.append(number)
         task.cancel()
 
@@ -60,7 +60,11 @@ async def _run(demo: DemoEnvironment, when_ready: WhenReady) -> int:
         loop.add_signal_handler(number, end, number)
     with suppress(asyncio.CancelledError):
         return await task
-    return 128 + ended_by[0] if ended_by else 1
+    if not ended_by:
+        return 1
+    # Not before: until now an app may have had the terminal.
+    progress(f"ended by {ended_by[0].name}")
+    return 128 + ended_by[0]
 
 
 def run_headless(
@@ -71,13 +75,21 @@ def run_headless(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> int:
-    """Start the demo, say with one line where its configuration is, and run until SIGTERM or SIGINT: exit code 0."""
+    """Start the demo, say with one line where its configuration is, and run until a signal ends it: exit code 0.
+
+    `progress` is told which signal it was.
+    """
 
     async def wait(report: DemoReport) -> int:
         write(json.dumps(ready_line(report)) if as_json else f"ready: --config {report.config}")
         stopped = asyncio.Event()
+
+        def stop(number: signal.Signals) -> None:
+            progress(f"ended by {number.name}")
+            stopped.set()
+
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
         await stopped.wait()
         return 0
 

@@ -52,6 +52,13 @@ class Access:
 
 READ_ONLY: Final = Access()
 
+SECOND_PERSON: Final = Refusal(
+    "needs_approval",
+    "this plan wants a second person's approval, which nobody can give yet",
+    "approval is not built in this version; the level comes from `confirm` in [environments.NAME] of the configuration",
+)
+"""Why no plan of level SECOND is sent."""
+
 _DIRECTIONS: Final[Mapping[Verb, Direction]] = MappingProxyType(
     {
         Verb.PROMOTE: Direction.FORWARD,

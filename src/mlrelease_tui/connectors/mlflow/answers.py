@@ -116,7 +116,7 @@ def read_error(answer: Answer) -> ReleaseError:  # noqa: PLR0911 - a table, one 
         case status if status in {502, 503, 504}:
             return Unreachable(
                 f"the server can't do {answer.asked} now: {status}{said}",
-                hint="it or what it needs is down; it is asked again by itself",
+                hint="it or what it needs is down; try again later",
             )
         case status if status >= 500:
             return BackendError(f"the server failed at {answer.asked}: {status}{said}", hint="its own log says why")

@@ -17,12 +17,14 @@ import asyncio
 import logging
 import os
 import shlex
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from mlrelease_tui.connectors._blocking import BlockingPool
+from mlrelease_tui.connectors._blocking import BlockingPool, collector_at_rest
 from mlrelease_tui.connectors.api import Credential
 from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.registry import Deadline, Greeting, Payload
@@ -53,6 +55,8 @@ _PROCESS_ENVIRONMENT: Final = {
     # Opening a SQL store makes its default artifact root, "./mlruns" unless told otherwise: nothing of ours is stored.
     "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
 }
+_SQL: Final = frozenset({"sqlite", "mysql", "postgresql", "mssql"})
+"""Schemes of SQL stores (`mlflow.store.db.db_types`)."""
 _REJECTIONS: Final = frozenset(
     {
         "INVALID_PARAMETER_VALUE",
@@ -184,13 +188,13 @@ class ClientRegistry:
             logger.addHandler(logging.NullHandler())
             logger.propagate = False
         try:
-            from mlflow.tracking.client import MlflowClient
+            client_of = _client_class(self._uri)
         except ImportError as error:
             raise ConfigError(
                 f"{self._connection}: a registry at {urlsplit(self._uri).scheme or self._uri}: needs the mlflow package",
                 hint="pip install 'mlrelease-tui[mlflow]'",
             ) from error
-        client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        client = client_of(tracking_uri=self._uri, registry_uri=self._uri)
         client.search_registered_models(max_results=1)
         return client
 
@@ -245,7 +249,7 @@ class ClientRegistry:
             case "REQUEST_LIMIT_EXCEEDED":
                 return RateLimited(f"the registry has had too many requests, {asked} among them", hint="wait a little")
             case "TEMPORARILY_UNAVAILABLE":
-                return Unreachable(f"the registry can't do {asked} now: {said}", hint="it is asked again by itself")
+                return Unreachable(f"the registry can't do {asked} now: {said}", hint="that may pass: try again")
             case _ if "out-of-date database schema" in said:
                 return BackendError(
                     f"the database of {self._connection} is of another MLflow version",
@@ -253,6 +257,23 @@ class ClientRegistry:
                 )
             case _:
                 return BackendError(f"the registry refuses {asked}: {said}", hint="its message says why")
+
+
+def _client_class(uri: str) -> Any:
+    """The package's client, imported with what it needs for the store at `uri`. ImportError where the package is missing."""
+    if "mlflow.tracking.client" not in sys.modules:
+        with collector_at_rest():
+            import mlflow.tracking.client
+
+            # A second of local work more, at the opening of a SQL store. Which modules these are is the package's own affair:
+            # where they are elsewhere it imports them by itself.
+            if urlsplit(uri).scheme.partition("+")[0] in _SQL:
+                with suppress(ImportError):
+                    import mlflow.store.model_registry.sqlalchemy_store
+                    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 - loaded, not used
+    from mlflow.tracking.client import MlflowClient
+
+    return MlflowClient
 
 
 def _unknown(asked: str, why: str) -> OutcomeUnknown:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -28,7 +30,9 @@ from mlrelease_tui.errors import (
     Refused,
     Rejected,
     ReleaseError,
+    TimedOut,
     Unauthenticated,
+    Unreachable,
     Unsupported,
 )
 
@@ -179,11 +183,13 @@ class MlflowConnector:
             raise Unsupported(f"{self.name} knows no write {SafeText(write.operation)}", hint="make a new plan")
         move = AliasMove.parse(write.payload)
         deadline = await self._deadline()
-        (before, _), _ = await asyncio.gather(self._look(move, deadline), self._require_ready(move, deadline))
+        with _not_sent(move):
+            (before, _), _ = await asyncio.gather(self._look(move, deadline), self._require_ready(move, deadline))
         aliasing.check(move, before)
         claim = aliasing.stamp_text(move, stamp, self._settings.now())
         await self._claim(move, claim, stamp.intent_id, deadline)
-        look, _ = await self._look(move, deadline)
+        with _not_sent(move):
+            look, _ = await self._look(move, deadline)
         aliasing.check_claim(move, before, look, claim)
         await self._registry.set_alias(move.model, move.alias, move.version, stamp.intent_id, deadline)
         try:
@@ -317,6 +323,19 @@ class MlflowConnector:
             version_page=f"{pages}/versions/{{version}}" if pages else "",
             observed_at=now,
         )
+
+
+@contextmanager
+def _not_sent(move: AliasMove) -> Iterator[None]:
+    """Around reads before the move: where one fails, that the alias was left alone is certain, and nobody repeats the move."""
+    try:
+        yield
+    except BackendError as error:
+        hint = f"alias {move.alias} was not touched; plan again once the registry answers"
+        # Silence before the move was sent is no unknown outcome.
+        known = Unreachable(error.message, hint=hint) if isinstance(error, TimedOut) else error
+        known.hint = hint
+        raise known from error.__cause__
 
 
 def _link_state(error: ReleaseError) -> LinkState:

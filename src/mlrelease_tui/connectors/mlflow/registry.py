@@ -48,7 +48,7 @@ class TooLarge(UnexpectedAnswer):
 def silent(connection: str) -> TimedOut:
     return TimedOut(
         f"{connection} accepted the connection but did not answer in time",
-        hint="the server is silent or overloaded; it is asked again by itself",
+        hint="the server is silent or overloaded; try again later",
     )
 
 

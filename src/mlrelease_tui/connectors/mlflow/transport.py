@@ -273,7 +273,7 @@ class Transport:
                 hint="is it running, and is the address right?",
             )
         return Unreachable(
-            f"the connection to {self.url} broke before the answer was whole", hint="it is asked again by itself"
+            f"the connection to {self.url} broke before the answer was whole", hint="that may pass: try again"
         )
 
     def _through(self) -> str:
