@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from mlrelease_tui.connectors._blocking import BlockingPool
+from mlrelease_tui.connectors._blocking import BlockingPool, collector_at_rest
 from mlrelease_tui.errors import TimedOut
 
 
@@ -83,3 +85,46 @@ asyncio.run(main())
 
 def _raise(error: BaseException) -> None:
     raise error
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    """The collector as it was, whatever a test does to it."""
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_nothing_is_collected_while_something_large_is_imported(collecting: None) -> None:
+    frozen = gc.get_freeze_count()
+    with collector_at_rest():
+        assert not gc.isenabled()
+        came = [[] for _ in range(1_000)]  # type: ignore[var-annotated]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= frozen + len(came), "what came is walked through by the next collection"
+
+
+def test_the_collector_goes_on_when_the_last_import_is_done(collecting: None) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with collector_at_rest():
+            inside.set()
+            leave.wait(5)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(5)
+    with pytest.raises(ImportError), collector_at_rest():
+        raise ImportError("no such SDK")
+    assert not gc.isenabled(), "the other import is not done"
+    leave.set()
+    thread.join(5)
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off(collecting: None) -> None:
+    gc.disable()
+    with collector_at_rest():
+        pass
+    assert not gc.isenabled()

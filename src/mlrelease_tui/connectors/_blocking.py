@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
@@ -20,7 +22,35 @@ from mlrelease_tui.errors import TimedOut
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_resting = 0
+_was_on = False
+_rest = threading.Lock()
+
 _Job = tuple[Future[Any], Callable[[], Any]]
+
+
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """Import a large SDK within it, from any thread, and do nothing that may hang.
+
+    While thousands of modules come in, the garbage collector walks through all there is again and again, a tenth of a second at a
+    time in which no other thread runs. It rests meanwhile, and what came is set aside for good (`gc.freeze`) before it goes on.
+    """
+    global _resting, _was_on  # noqa: PLW0603 - the collector is one for the whole process, too
+    with _rest:
+        if not _resting:
+            _was_on = gc.isenabled()
+            gc.disable()
+        _resting += 1
+    try:
+        yield
+    finally:
+        with _rest:
+            _resting -= 1
+            if not _resting:
+                gc.freeze()
+                if _was_on:
+                    gc.enable()
 
 
 class BlockingPool:
