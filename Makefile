@@ -55,8 +55,9 @@ bench: setup ## Measure speed and memory against baselines in the same run
 wheel-test: setup ## Build the wheel and run the tests that need only the wheel
 	@$(BIN)/python -m pytest tests/architecture -m wheel
 
-docs: setup ## Write docs/keys.md anew from the catalogue of keys
+docs: setup ## Write docs/keys.md and the verbs of docs/kubernetes.md anew
 	@$(BIN)/python -m tests.architecture.keys_page > docs/keys.md
+	@$(BIN)/python -m tests.architecture.kubernetes_page
 
 lock: setup ## Resolve the lock files anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 --quiet -o requirements.lock

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 import pytest
+from tests.architecture import kubernetes_page
 from tests.architecture.keys_page import page
 
 from mlrelease_tui import config, errors
@@ -72,6 +73,10 @@ def cell(line: str) -> str:
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_verbs_on_kubernetes_are_what_the_cluster_tests_recorded() -> None:
+    assert kubernetes_page.PAGE.read_text(encoding="utf-8") == kubernetes_page.page(), "run `make docs`"
 
 
 def test_the_page_of_keys_is_what_the_catalogue_says() -> None:
