@@ -25,8 +25,9 @@ from mlrelease_tui.cli import text
 from mlrelease_tui.cli.discovering import discover, kube_contexts
 from mlrelease_tui.cli.entry import COMMANDS, root
 from mlrelease_tui.cli.finding import match
+from mlrelease_tui.cli.home import outset_for_app
 from mlrelease_tui.cli.known import known_names
-from mlrelease_tui.cli.options import WEIGHT, LazyGroup
+from mlrelease_tui.cli.options import WEIGHT, LazyGroup, options_of
 from mlrelease_tui.cli.output import text_of
 from mlrelease_tui.cli.reading import exit_code
 from mlrelease_tui.cli.shapes import endpoint_shape, known, plain, status_shape, variant_shape
@@ -53,6 +54,20 @@ def test_every_command_that_the_program_speaks_of_exists() -> None:
     spoken = {word for path in sources for word in re.findall(r"`mlrelease ([a-z]+)", path.read_text("utf-8"))}
     assert spoken >= {"status", "audit", "connections"}
     assert spoken <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(("line", "slow"), [("--slow", True), ("", False)])
+def test_the_app_can_be_told_that_its_link_is_slow(line: str, slow: bool, tmp_path: Path) -> None:
+    with root.make_context("mlrelease", shlex.split(line)) as ctx:
+        outset = outset_for_app(replace(options_of(ctx), config=written(tmp_path)), {"HOME": str(tmp_path)})
+    assert outset.config.ui.slow is slow
+
+
+def written(folder: Path) -> Path:
+    path = folder / "config.toml"
+    path.write_text("")
+    path.chmod(0o600)
+    return path
 
 
 def test_one_reason_is_said_once_with_all_verbs_that_it_bars() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mlrelease_tui.cli.options import command, options_of
+from mlrelease_tui.cli.options import command, options_of, slow_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +73,7 @@ demo = command(
             ["--headless"], is_flag=True, help="Without the app: print where the configuration is, run until SIGTERM."
         ),
         _folder(),
+        slow_option(),
     ],
     help=(
         "Start a real registry, router, model servers and traffic on this machine, with one canary that hurts users, "

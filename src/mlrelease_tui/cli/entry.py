@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import click
 
 from mlrelease_tui import __version__
-from mlrelease_tui.cli.options import Entry, LazyGroup, options_of
+from mlrelease_tui.cli.options import Entry, LazyGroup, options_of, slow_option
 
 _LOOK, _MOVE, _KEEP, _SETUP = "Look", "Move", "Audit", "Set up"
 _HERE: Final = "mlrelease_tui.cli"
@@ -71,7 +71,8 @@ root = LazyGroup(
             is_eager=True,
             callback=lambda ctx, _, value: _print_version(ctx) if value and not ctx.resilient_parsing else None,
             help="Print the version.",
-        )
+        ),
+        slow_option(),
     ],
     help=(
         "See which model version serves where and what it does to users, and move it: forward, hold, or back.\n\n"

@@ -39,11 +39,15 @@ def can_draw(env: Mapping[str, str]) -> bool:
 
 def outset_for_app(options: Options, env: Mapping[str, str]) -> Outset:
     """Where the app begins: keys of the configuration checked, secrets that are asked for asked before anything is drawn."""
+    from dataclasses import replace
+
     from mlrelease_tui.hardening import harden_process
     from mlrelease_tui.outset import begin, load_config
     from mlrelease_tui.widgets.keys import CATALOGUE
 
     config = load_config(options.config, env, action_ids=frozenset(key.id for key in CATALOGUE))
+    if options.slow:
+        config = replace(config, ui=replace(config.ui, slow=True))
     harden_process()
     return begin(config, secrets=_asked_secrets(config))
 

@@ -19,12 +19,16 @@ _NUMBER: Final = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?\s*%?", re.ASCII)
 
 @dataclass(slots=True)
 class Options:
-    """The options that all commands share. `timeout_s` is the longest that one call to a backend may take, None as configured."""
+    """The options that all commands share. `timeout_s` is the longest that one call to a backend may take, None as configured.
+
+    `slow` is of those that open the app: draw for a slow link from the start.
+    """
 
     config: Path | None = None
     as_json: bool = False
     no_color: bool = False
     timeout_s: float | None = None
+    slow: bool = False
 
 
 def options_of(ctx: click.Context) -> Options:
@@ -81,6 +85,18 @@ def shared_options() -> list[click.Parameter]:
             help="Longest that one call to a backend may take.",
         ),
     ]
+
+
+def slow_option() -> click.Option:
+    """For the commands that open the app."""
+    return click.Option(
+        ["--slow"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_keep("slow", flag=True),
+        help="Draw for a slow link from the start: every 5 s, without charts (or `slow` in [ui]).",
+    )
 
 
 class ReleaseCommand(click.Command):
