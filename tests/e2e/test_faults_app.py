@@ -10,6 +10,7 @@ import statistics
 import termios
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from tests.connectors.fault_proxy import INVALID_JSON, LOGIN_PAGE, UNAUTHORIZED,
 from tests.e2e.demo_host import HeadlessDemo
 from tests.e2e.fault_lab import Lab
 from tests.ui.pty_harness import Terminal
+
+from mlrelease_tui.connectors.local.definitions import define_endpoint, read_definitions
+from mlrelease_tui.connectors.local.layout import Layout
 
 pytestmark = [pytest.mark.real, pytest.mark.e2e, pytest.mark.slow]
 
@@ -325,13 +329,107 @@ def test_hostile_text_drives_neither_the_app_nor_a_command(poisoned: Lab) -> Non
                 screen.send(key)
                 screen.wait_quiet(0.25)
         assert screen.exit_code is None, "no name quits the app"
-        left = OURS.sub(b"", screen.received).decode("utf-8", "replace")
-        # The app rings once where an endpoint gets worse; a name's own bell is on the screen as letters.
-        assert left.count("\x07") <= 2
-        found = FORBIDDEN.search(left.replace("\x07", ""))
-        assert found is None, repr(left[max(found.start() - 40, 0) : found.end() + 40])
+        assert_only_our_own(screen)
         screen.send("\x11")
         screen.wait_exit()
+
+
+@pytest.fixture
+def poisoned_things(acting: Lab) -> Iterator[Lab]:
+    """Texts from outside in an endpoint's own labels, in what its processes print, and in a run's parameters and tags."""
+    registry, layout = Registry(acting), Layout(acting.target)
+    before = read_definitions(layout)["local/wine"]
+    labels = {f"hostile{index}{text[:40]}": text for index, text in enumerate(HOSTILE)}
+    define_endpoint(acting.target, replace(before, labels=labels))
+    printed = "\n".join(HOSTILE).encode() + b"\n\x00\xff\xfe\xc3(\x9b2J" + b"x" * 20_000 + b"\nthe end of it\n"
+    logs = [layout.log_of("local/wine", name) for name in ("v2", "v3")]
+    sizes = {log: log.stat().st_size for log in logs}
+    for log in logs:
+        with log.open("ab") as file:
+            file.write(printed)
+    run = registry.call("POST", "runs/create", experiment_id="0", start_time=1)["run"]["info"]["run_id"]
+    try:
+        for index, text in enumerate(HOSTILE):
+            registry.call("POST", "runs/log-parameter", run_id=run, key=f"hostile{index}", value=text[:4000])
+            registry.call("POST", "runs/set-tag", run_id=run, key=f"hostile{index}", value=text[:4000])
+        registry.call("POST", "runs/set-tag", run_id=run, key="mlflow.runName", value=HOSTILE[0] + HOSTILE[5])
+        registry.call("POST", "runs/set-tag", run_id=run, key="mlflow.user", value=HOSTILE[1])
+        registry.call("POST", "registered-models/create", name="poisoned")
+        source = f"runs:/{run}/model"
+        registry.call("POST", "model-versions/create", name="poisoned", source=source, run_id=run)
+        yield acting
+    finally:
+        define_endpoint(acting.target, before)
+        for log, size in sizes.items():
+            os.truncate(log, size)
+        registry.call("DELETE", "registered-models/delete", name="poisoned")
+        registry.call("POST", "runs/delete", run_id=run)
+
+
+def test_hostile_labels_output_and_runs_are_letters(poisoned_things: Lab) -> None:
+    with poisoned_things.app(columns=120, rows=40) as screen:
+        screen.wait(lambda s: "wine" in s.text and links(s) == ALL_OK, "the fleet", 60)
+        narrow(screen, "wine")
+        for page in "dy":
+            screen.send(page)
+            screen.wait_for("[describe]" if page == "d" else "[raw]", 10)
+            assert "hostile12" in turn_over(screen)
+            screen.send("\x1b")
+            screen.wait_quiet(0.3)
+        screen.send("L")
+        screen.wait_for("the end of it", 10)
+        turn_over(screen)
+        screen.send("v")
+        screen.wait_for("the end of it", 10)
+        screen.send("\x1b")
+        screen.wait_quiet(0.3)
+
+        screen.send("2")
+        screen.wait_for("poisoned", 20)
+        narrow(screen, "poisoned")
+        screen.send("\r")
+        screen.wait_for("Models → poisoned", 20)
+        screen.wait_for("v1", 20)
+        for page in "dy":
+            screen.send(page)
+            screen.wait_for("params", 20)
+            assert "hostile12" in turn_over(screen)
+            screen.send("\x1b")
+            screen.wait_quiet(0.3)
+        assert screen.exit_code is None
+        assert_only_our_own(screen)
+        screen.send("\x11")
+        screen.wait_exit()
+
+
+def narrow(screen: Terminal, words: str) -> None:
+    """Filter the list."""
+    screen.send("/")
+    screen.wait_for("filter /", 5)
+    screen.send(f"{words}\r")
+    screen.wait_for(f"[filter: {words}]", 5)
+    screen.wait_quiet(0.3)
+
+
+def turn_over(screen: Terminal) -> str:
+    """From the first line to the last, so that all of a page reaches the terminal. Returns what was seen."""
+    screen.send("g")
+    screen.wait_quiet(0.15)
+    seen = [""]
+    while screen.text != seen[-1]:
+        seen.append(screen.text)
+        screen.send("\x1b[6~")
+        screen.wait_quiet(0.15)
+    return "\n".join(seen)
+
+
+def assert_only_our_own(screen: Terminal) -> None:
+    """No text drove the terminal: only sequences of the app's own were sent."""
+    left = OURS.sub(b"", screen.received).decode("utf-8", "replace")
+    # The app rings once where an endpoint gets worse; a name's own bell is on the screen as letters.
+    assert left.count("\x07") <= 2
+    found = FORBIDDEN.search(left.replace("\x07", ""))
+    assert found is None, repr(left[max(found.start() - 40, 0) : found.end() + 40])
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
