@@ -66,6 +66,7 @@ async def test_a_truncated_document_is_rejected_by_traefik_and_refused_by_us(
     assert not tally.failed and tally.by_name["canary"] > 0
     assert seen.plan is None and "damaged" in seen.drift and seen.live_generation == plan.generation
     assert str(host.store.last_good) in refused.value.hint and "cp -p" in refused.value.hint
+    assert "gives every route in it the split that was written last (cut: v1 90% + v2 10%)" in refused.value.hint
     await _heals(host, plan)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mlrelease_tui.domain.expectation import percent
 from mlrelease_tui.errors import BackendError, Rejected
 from mlrelease_tui.routing.api import (
     Applied,
@@ -52,6 +54,7 @@ _CAPABILITIES = Capabilities(
     worst_effect_s=2.0,
 )
 _DRAIN_POLL_S = 0.1
+_SPLITS_TOLD = 4
 
 
 def _utc_now() -> datetime:
@@ -101,7 +104,7 @@ class TraefikRouter:
         entry, drift, error = None, "", ""
         live: Mapping[str, Any] = {}
         try:
-            entry = await self._entry(await self._document(), route)
+            entry = await self._entry(await self._document(route), route)
         except Drifted as failure:
             drift = str(failure)
         try:
@@ -126,7 +129,7 @@ class TraefikRouter:
         check_plan(plan, self.capabilities())
         # The lock is held until the read-back, so that no later write can hide this one from it.
         async with self._store.locked(self._lock_s):
-            document = await self._document()
+            document = await self._document(plan.route)
             current = await self._entry(document, plan.route)
             generation = current.plan.generation if current else 0
             if generation != expect:
@@ -174,7 +177,7 @@ class TraefikRouter:
 
         Raises `Rejected` where requests still reach the version: then it can never drain.
         """
-        entry = await self._entry(await self._document(), route)
+        entry = await self._entry(await self._document(route), route)
         if entry is None or entry.plan.version(version) is None:
             return DrainReport(route, version, True, None, 0.0, "the router does not know this version")
         if version in entry.plan.receiving():
@@ -204,14 +207,15 @@ class TraefikRouter:
     async def aclose(self) -> None:
         await self._api.aclose()
 
-    async def _document(self) -> Document:
+    async def _document(self, route: str = "") -> Document:
+        """The document as it is; `route` is the one it is read for, "" for all of them."""
         text = await self._store.read()
         try:
             if text is None and await self._store.read_last_good() is not None:
                 raise Drifted("the routes document was removed by another hand")
             return Document.parse(text)
         except Drifted as failure:
-            raise self._with_way_back(failure) from None
+            raise await self._with_way_back(failure, route) from None
 
     async def _entry(self, document: Document, route: str) -> RouteEntry | None:
         try:
@@ -223,7 +227,7 @@ class TraefikRouter:
                     f"route {route} was put back to generation {found} by another hand; {written} was the last written"
                 )
         except Drifted as failure:
-            raise self._with_way_back(failure) from None
+            raise await self._with_way_back(failure, route) from None
         return entry
 
     async def _write(self, document: Document, entry: RouteEntry) -> None:
@@ -243,8 +247,20 @@ class TraefikRouter:
             return 0
         return entry.plan.generation if entry else 0
 
-    def _with_way_back(self, failure: Drifted) -> Drifted:
-        return Drifted(failure.message, hint=f"nothing was changed; {self._store.restore_hint()}")
+    async def _with_way_back(self, failure: Drifted, route: str) -> Drifted:
+        """The same with what to do next, and what that does to the split of `route`, or of every route."""
+        good = await self._last_good()
+        if not good.routes():
+            return Drifted(failure.message, hint="nothing was changed; there is no last good copy to put back")
+        splits = []
+        for name in [route] if route else good.routes():
+            with suppress(Drifted):
+                entry = good.entry(name)
+                splits.append(_split_words(entry.plan) if entry else f"{name}: none")
+        more = f" and {len(splits) - _SPLITS_TOLD} more" if len(splits) > _SPLITS_TOLD else ""
+        said = "; ".join(splits[:_SPLITS_TOLD]) + more
+        effect = f"that gives every route in it the split that was written last ({said})"
+        return Drifted(failure.message, hint=f"nothing was changed; {self._store.restore_hint()}; {effect}")
 
     def _next_entry(self, plan: TrafficPlan, current: RouteEntry | None) -> RouteEntry:
         before = current.plan.receiving() if current else frozenset()
@@ -330,6 +346,12 @@ class TraefikRouter:
                 )
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 0.1)
+
+
+def _split_words(plan: TrafficPlan) -> str:
+    shares = [f"{item.name} {percent(item.weight_bp)}" for item in plan.versions if item.weight_bp]
+    mirror = f", {plan.mirror.percent}% mirrored to {plan.mirror.version}" if plan.mirror else ""
+    return f"{plan.route}: {' + '.join(shares)}{mirror}"
 
 
 def _gains(plan: TrafficPlan, current: RouteEntry | None, name: str) -> bool:
