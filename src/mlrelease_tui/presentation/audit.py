@@ -241,7 +241,7 @@ def note(deed: Deed | None, check: Line, opened: int, cells: int) -> list[Line]:
         return [EMPTY, check]
     text, role = meaning(deed)
     head = Span(f" {deed.verb or 'record'}: ", Role.STRONG)
-    pending = Span(f" {opened} without an ending", Role.WARN) if opened else Span("")
+    pending = Span(f" {opened} without an ending;", Role.WARN) if opened else Span("")
     return [clip(line(head, Span(text, role)), cells), clip(line(pending, *check), cells)]
 
 

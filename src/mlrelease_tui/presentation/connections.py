@@ -90,6 +90,9 @@ def cells(link: Link, error: str, now: datetime, glyphs: Glyphs) -> dict[str, Sp
     """The cells of a row. `error` is what the last failed read said."""
     health = link.health
     old = staleness(link.read_at, now) if link.read_at is not None else ""
+    if link.from_cache and not old:
+        # Read by an earlier run; this one has not read it yet.
+        old = age(link.read_at, now)
     return {
         "state": state(link, glyphs),
         "name": Span(health.name, Role.STRONG),
@@ -132,7 +135,8 @@ def note(link: Link | None, error: str, cells: int) -> list[Line]:
     if link is None:
         return [EMPTY, EMPTY]
     health = link.health
-    head = Span(f" {health.name}: ", Role.STRONG)
+    name = health.name or '""'
+    head = Span(f" {name}: ", Role.STRONG)
     wrong = str(health.error) or (error if link.failing else "")
     if wrong:
         next_step = str(health.hint) or "r asks again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.policy import Access
@@ -13,6 +14,9 @@ from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Line, Role, Span, cut, joined, line, spread, width, width_of
 from mlrelease_tui.presentation.times import clock, staleness
+
+CRUMBS: Final = 6
+"""Cells below which crumbs tell nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +63,39 @@ def first(heading: Heading, glyphs: Glyphs, cells: int) -> Line:
         right.append(line(Span(f"{heading.busy} RUNNING", Role.ARMED)))
     if heading.unresolved:
         right.append(line(Span(f"{heading.unresolved} OPEN", Role.WARN)))
-    for severity in (Severity.CRIT, Severity.WARN, Severity.HOLD, Severity.WAIT, Severity.STALE):
-        count = heading.counts.get(severity, 0)
-        if count:
-            right.append(line(Span(f"{count} {symbols.WORDS[severity]}", symbols.ROLES[severity])))
-    right.append(line(Span(clock(heading.now), Role.STRONG), " "))
-    tail = joined(right, " ")
-    who = line("  ", access(heading.access, heading.now), "  ", Span(heading.operator, Role.MUTED))
-    room = max(cells - width_of(tail) - width_of(who) - 2, 12)
+    told = access(heading.access, heading.now)
+    who = line("  ", told, "  ", Span(heading.operator, Role.MUTED))
+    tail = _tail(right, heading, cells - width(told.text) - 4)
+    space = cells - width_of(tail) - width(told.text) - 4
+    if space < CRUMBS:
+        # Whether one may write comes before where one is and who one is.
+        named = Span(f"  {heading.operator}" if width(heading.operator) + 2 < space + 2 else "", Role.MUTED)
+        return spread(line(" ", told, named), tail, cells)
+    room = min(max(cells - width_of(tail) - width_of(who) - 2, 12), space)
     shown = list(heading.crumbs)
     arrow = f" {glyphs.arrow} "
     while len(shown) > 1 and width(arrow.join(shown)) > room:
         del shown[0]
     head = line(" ", Span(cut(arrow.join(shown), room, glyphs.ellipsis), Role.TITLE), *who)
     return spread(head, tail, cells)
+
+
+def _tail(right: Sequence[Line], heading: Heading, room: int) -> Line:
+    """What runs and what burns, and the clock. Where there is no room the milder are counted together: "1 CRIT +4"."""
+    worst_first = (Severity.CRIT, Severity.WARN, Severity.HOLD, Severity.WAIT, Severity.STALE)
+    burning = [(severity, heading.counts.get(severity, 0)) for severity in worst_first if heading.counts.get(severity)]
+    at = line(Span(clock(heading.now), Role.STRONG), " ")
+    for named in range(len(burning), -1, -1):
+        parts = [
+            line(Span(f"{count} {symbols.WORDS[severity]}", symbols.ROLES[severity]))
+            for severity, count in burning[:named]
+        ]
+        rest = sum(count for _, count in burning[named:])
+        more = [line(Span(f"+{rest}", Role.WARN))] if rest else []
+        tail = joined([*right, *parts, *more, at], " ")
+        if width_of(tail) <= room or named <= 1:
+            return tail
+    return at
 
 
 def link(item: Link, now: datetime) -> Line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, cut, fit, line
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, fit, line
 
 Section = tuple[str, Sequence[tuple[str, str, str]]]
 """A heading and its (keys, what they do, `:` word) rows."""
@@ -18,13 +18,10 @@ def page(sections: Sequence[Section], cells: int) -> list[Line]:
             continue
         rows += [line(Span(f" {title}", Role.HEADING))]
         for pressed, text, word in entries:
-            command = f":{word}" if word else ""
-            rows.append(
-                line(
-                    Span(f"   {fit(pressed, 18)}", Role.KEY),
-                    Span(fit(cut(text, cells - 40), max(cells - 40, 20))),
-                    Span(f" {command}", Role.MUTED),
-                )
-            )
+            command = f" :{word}" if word else ""
+            # The commands stand in a column of their own, as far as the texts let them.
+            room = max(cells - 22 - len(command), 20)
+            told = fit(text, min(max(cells - 40, len(text)), room))
+            rows.append(line(Span(f"   {fit(pressed, 18)}", Role.KEY), Span(told), Span(command, Role.MUTED)))
         rows.append(EMPTY)
     return rows

@@ -15,7 +15,7 @@ from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation import words
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, wrapped
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, width, wrapped
 from mlrelease_tui.presentation.matching import matches as matches_words
 from mlrelease_tui.presentation.table import Column
 from mlrelease_tui.presentation.times import age, moment, staleness
@@ -120,12 +120,26 @@ def served(row: ModelRow, glyphs: Glyphs) -> str:
 
 def aliases(model: Model, followed: frozenset[str] = frozenset()) -> str:
     """ "champion v41, challenger v42": those that endpoints follow come first."""
+    return ", ".join(_aliases(model, followed))
+
+
+def _aliases(model: Model, followed: frozenset[str]) -> list[str]:
     ordered = sorted(model.aliases.items(), key=lambda item: (item[0] not in followed, item[0]))
-    return ", ".join(f"{alias} {words.version(version)}" for alias, version in ordered)
+    return [f"{alias} {words.version(version)}" for alias, version in ordered]
 
 
-def cells(row: ModelRow, now: datetime, glyphs: Glyphs) -> dict[str, Span]:
-    """The cells of a model's row by column. Old values carry "~"."""
+def fewer_aliases(model: Model, followed: frozenset[str], cells: int) -> str:
+    """ "champion v41 +1" where not all have room: half a name would be read as another one."""
+    named = _aliases(model, followed)
+    for shown in range(len(named), 1, -1):
+        rest = f" +{len(named) - shown}" if shown < len(named) else ""
+        if width(text := ", ".join(named[:shown]) + rest) <= cells:
+            return text
+    return f"{named[0]} +{len(named) - 1}" if len(named) > 1 else ", ".join(named)
+
+
+def cells(row: ModelRow, now: datetime, glyphs: Glyphs, alias_cells: int = 80) -> dict[str, Span]:
+    """The cells of a model's row by column. Old values carry "~". `alias_cells` is the width of the column of aliases."""
     model, stale = row.model, row.stale_since is not None
     moved = row.moved
 
@@ -136,7 +150,9 @@ def cells(row: ModelRow, now: datetime, glyphs: Glyphs) -> dict[str, Span]:
         "state": symbols.state(row.severity, glyphs),
         "model": Span(name_of(model.ref.name), Role.STRONG),
         "registry": Span(model.ref.connection),
-        "aliases": value(aliases(model, row.followed), Role.WARN if row.problems else Role.TEXT),
+        "aliases": value(
+            fewer_aliases(model, row.followed, alias_cells - stale), Role.WARN if row.problems else Role.TEXT
+        ),
         "latest": value(words.version(model.latest_version) if model.latest_version else ""),
         "serving": Span(served(row, glyphs)),
         "moved": Span(age(moved.at if moved else None, now)),
@@ -260,9 +276,11 @@ class VersionRow:
     running: tuple[tuple[EndpointStatus, Variant], ...] = ()
 
 
-def readiness(value: Readiness, glyphs: Glyphs) -> Span:
-    """Glyph and word: "✓READY"."""
+def readiness(value: Readiness, glyphs: Glyphs, *, stale: bool = False) -> Span:
+    """Glyph and word: "✓READY"; "~READY" where that is what it was when it was read last."""
     severity, word = _READINESS[value]
+    if stale:
+        return Span(f"{glyphs.states[Severity.STALE]}{word}", Role.STALE)
     return Span(f"{glyphs.states[severity]}{word}", symbols.ROLES[severity])
 
 
@@ -286,7 +304,7 @@ def version_cells(row: VersionRow, now: datetime, glyphs: Glyphs, *, stale: bool
     named = ", ".join(row.aliases)
     return {
         "version": Span(words.version(version.ref.version), Role.STRONG),
-        "readiness": readiness(version.readiness, glyphs),
+        "readiness": readiness(version.readiness, glyphs, stale=stale),
         "aliases": Span(f"~{named}" if stale and named else named, Role.STALE if stale else Role.TITLE),
         "serving": Span(running, Role.CANARY if canary else Role.STABLE),
         "created": Span(age(version.created_at, now)),
@@ -342,7 +360,14 @@ def signature_columns(text: str) -> dict[str, str]:
 
 
 def version_detail(
-    row: VersionRow, lineage: Lineage | None, missing: Line, now: datetime, glyphs: Glyphs, cells: int
+    row: VersionRow,
+    lineage: Lineage | None,
+    missing: Line,
+    now: datetime,
+    glyphs: Glyphs,
+    cells: int,
+    *,
+    stale: bool = False,
 ) -> list[Line]:
     """A version in full. `missing` says why there is no lineage, where there is none."""
     version = row.version
@@ -351,7 +376,7 @@ def version_detail(
             line(
                 Span(f" {name_of(version.ref.model.name)} {words.version(version.ref.version)}", Role.STRONG),
                 "  ",
-                readiness(version.readiness, glyphs),
+                readiness(version.readiness, glyphs, stale=stale),
                 Span(f"  {version.readiness_message}" if version.readiness_message else "", Role.WARN),
             ),
             cells,

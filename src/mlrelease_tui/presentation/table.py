@@ -25,11 +25,19 @@ class Column:
 
 
 def laid_out(columns: Sequence[Column], cells: int) -> tuple[Column, ...]:
-    """The columns that a table of `cells` cells shows; the flexible one takes the room that is left."""
+    """The columns that a table of `cells` cells shows; the flexible one takes the room that is left.
+
+    Where not all have room the last are left out: a number whose end is cut off is another number.
+    """
     shown = [column for column in columns if column.from_width <= cells]
-    taken = sum(column.cells for column in shown) + len(GAP) * (len(shown) - 1)
-    spare = max(cells - taken, 0)
+    while len(shown) > 2 and _taken(shown) > cells:
+        shown.pop()
+    spare = max(cells - _taken(shown), 0)
     return tuple(replace(c, cells=_grown(c, spare)) if c.flexible else c for c in shown)
+
+
+def _taken(columns: Sequence[Column]) -> int:
+    return sum(column.cells for column in columns) + len(GAP) * (len(columns) - 1)
 
 
 def _grown(column: Column, spare: int) -> int:

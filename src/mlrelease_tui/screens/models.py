@@ -85,8 +85,10 @@ class ModelsScreen(ReadingScreen):
         columns = laid_out(view.WIDE if self.wide else view.COLUMNS, self.list_cells())
         marker = self.glyphs.ascending if self.reversed else self.glyphs.descending
 
+        room = next((column.cells for column in columns if column.key == "aliases"), 0)
+
         def row_of(key: str) -> Line:
-            return row(columns, view.cells(self._shown[key], now, self.glyphs), self.glyphs.ellipsis)
+            return row(columns, view.cells(self._shown[key], now, self.glyphs, room), self.glyphs.ellipsis)
 
         self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(state))
         self._show_chosen()
@@ -106,8 +108,9 @@ class ModelsScreen(ReadingScreen):
         failing = [
             line(Span(f"  {health.name}: {health.error}", Role.CRIT)) for health in registries if health.error_code
         ]
+        unread = bool(failing) and len(failing) == len(registries)
         return self.nothing(
-            line(Span("  no model yet", Role.STRONG)),
+            line(Span("  no model is known: no registry can be read" if unread else "  no model yet", Role.STRONG)),
             *failing,
             line(Span("  a registry is a connection of kind mlflow; 7 shows what each answers", Role.MUTED)),
         )

@@ -37,15 +37,19 @@ class Scope:
 EVERYTHING: Final = Scope()
 
 
+def _endpoints(count: int) -> str:
+    return f"{count} endpoint{'s' if count != 1 else ''}"
+
+
 def choices(connections: Iterable[str], endpoints: Iterable[Endpoint]) -> list[tuple[Scope, str]]:
     """What can be looked at alone, with a few words about it: everything, each environment, each connection that has endpoints."""
     known = list(endpoints)
-    found = [(EVERYTHING, f"everything: {len(known)} endpoints")]
+    found = [(EVERYTHING, f"everything: {_endpoints(len(known))}")]
     for name in sorted({endpoint.environment for endpoint in known} - {""}):
         scope = Scope(environment=name)
-        found.append((scope, f"environment {name}: {sum(map(scope.holds, known))} endpoints"))
+        found.append((scope, f"environment {name}: {_endpoints(sum(map(scope.holds, known)))}"))
     for name in sorted({*connections, *(endpoint.ref.connection for endpoint in known)}):
         scope = Scope(connection=name)
         if count := sum(map(scope.holds, known)):
-            found.append((scope, f"connection {name}: {count} endpoints"))
+            found.append((scope, f"connection {name}: {_endpoints(count)}"))
     return found

@@ -288,9 +288,8 @@ class VersionsScreen(ReadingScreen):
         lineage = self._lineage(chosen)
         if lineage is None:
             self._rest()
-        return view.version_detail(
-            self._row(chosen), lineage, self._missing(model, "lineage"), self.at, self.glyphs, cells
-        )
+        missing, stale = self._missing(model, "lineage"), stale_since(self.state, model) is not None
+        return view.version_detail(self._row(chosen), lineage, missing, self.at, self.glyphs, cells, stale=stale)
 
     def _lineage(self, version: ModelVersion) -> Lineage | None:
         return version.lineage or self.state.lineage.get(version.ref)
