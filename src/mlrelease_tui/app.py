@@ -4,46 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 from textual import on
 
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
 from mlrelease_tui.presentation.lines import Role, cut
 from mlrelease_tui.screens.alarm import Alarm
+from mlrelease_tui.screens.arming import Arming
 from mlrelease_tui.screens.base import Flags, ReleaseScreen
+from mlrelease_tui.screens.bell import Bell
+from mlrelease_tui.screens.copying import copy_out
+from mlrelease_tui.screens.crash import write_crash
+from mlrelease_tui.screens.ending import end_by_signals
+from mlrelease_tui.screens.menus import quit_menu, scope_menu
 from mlrelease_tui.screens.output import FrameApp
 from mlrelease_tui.screens.pulse import Pulse
-from mlrelease_tui.screens.scope import EVERYTHING, Scope, choices
+from mlrelease_tui.screens.scope import EVERYTHING, Scope
 from mlrelease_tui.screens.services import Services
+from mlrelease_tui.screens.settled import Settled
+from mlrelease_tui.screens.trail import Place, Trail
 from mlrelease_tui.screens.views import HOME, VIEWS
 from mlrelease_tui.store.state import State
 from mlrelease_tui.themes import DEFAULT, NAMES, THEMES
 from mlrelease_tui.themes.dark import PALETTE as FALLBACK
 from mlrelease_tui.themes.semantic import variables_of
 from mlrelease_tui.widgets import keys
-from mlrelease_tui.widgets.clipboard import sequence
-from mlrelease_tui.widgets.menu import Item, Menu
+from mlrelease_tui.widgets.menu import Menu
 from mlrelease_tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
-    from mlrelease_tui.domain.action import AuditEntry
     from mlrelease_tui.store.facts import Fact
     from mlrelease_tui.widgets.plan_panel import PlanPanel
 
 TICK_S: Final = 5.0
 """How often ages and the clock are looked at. They are shown so coarsely that most looks draw nothing."""
-EXIT_DEADLINE_S: Final = 4.5
-"""After SIGTERM or SIGHUP the process ends within this time, whatever hangs."""
 
 
 class MlreleaseApp(FrameApp):
@@ -76,16 +76,12 @@ class MlreleaseApp(FrameApp):
             self.unregister_theme(name)
         self.keymap_chosen = keys.keymap(services.appearance.key_preset, services.appearance.keys)
         self.set_keymap(self.keymap_chosen)
-        self._view = HOME
-        self._subject = ""
-        self._trail: list[tuple[str, str]] = []
-        self._last = (HOME, "")
+        self._trail = Trail(HOME)
         self._frozen: State | None = None
-        self._started_at = services.now()
-        self._settled: set[str] = set()
+        self._settled = Settled(services.now())
         self._scope = EVERYTHING
-        self._alarm = Alarm(services.monotonic)
-        self._titled = ""
+        self._bell = Bell(Alarm(services.monotonic), self.bell, self._write)
+        self._arming = Arming(services, lambda: self.current)
         self._pulse = Pulse(
             self._draw, self._later, lambda: self.backlog, time.monotonic, slow=services.appearance.slow
         )
@@ -121,22 +117,11 @@ class MlreleaseApp(FrameApp):
         self.call_after_refresh(self._when_painted)
         self.call_after_refresh(self._pulse.changed)
         if not self.is_headless:
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self._ended_by, number)
+            end_by_signals(lambda code: self.exit(return_code=code))
 
     def on_unmount(self) -> None:
         self._unsubscribe()
-        if self._titled:
-            self._write("\x1b[23;2t")
-
-    def _ended_by(self, number: signal.Signals) -> None:
-        """Restore the terminal and leave with 128 + the signal, even where the terminal is gone and writing to it hangs."""
-        code = 128 + number
-        watchdog = threading.Timer(EXIT_DEADLINE_S, os._exit, (code,))
-        watchdog.daemon = True
-        watchdog.start()
-        self.exit(return_code=code)
+        self._bell.rest()
 
     def _handle_exception(self, error: Exception) -> None:
         """A crash shows no local variable: a token may be among them. The log has the frames and the error's type alone."""
@@ -144,23 +129,8 @@ class MlreleaseApp(FrameApp):
         if self._exception is None:
             self._exception = error
             self._exception_event.set()
-        where = self._write_crash(error)
+        where = write_crash(error, self.services.crash_dir, self.services.now())
         self.panic(Text(f"mlrelease stopped: {type(error).__name__}. {where}"))
-
-    def _write_crash(self, error: Exception) -> str:
-        folder = self.services.crash_dir
-        if folder is None:
-            return "No crash log is kept here."
-        path = folder / f"crash-{self.services.now():%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(f"{type(error).__module__}.{type(error).__qualname__}\n{frames}")
-        except OSError as problem:
-            return f"The crash log could not be written: {problem.strerror}."
-        return f"The crash log is {path}"
 
     # --- from the store to the screen
 
@@ -181,21 +151,8 @@ class MlreleaseApp(FrameApp):
         from mlrelease_tui.store.facts import AuditObserved
 
         self._pulse.changed()
-        if isinstance(fact, AuditObserved):
-            self._tell_settled(fact.entries)
-
-    def _tell_settled(self, entries: Iterable[AuditEntry]) -> None:
-        """Say what became of an action that an earlier run left open, once, when it is found out."""
-        found = [entry for entry in entries if entry.kind == "reconciled" and entry.at >= self._started_at]
-        new = [entry for entry in found if entry.id not in self._settled]
-        self._settled |= {entry.id for entry in new}
-        if new:
-            last = new[-1]
-            word = last.result.replace("_", " ")
-            more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
-            where = self.current.pressed("app.view_audit")
-            told = f"left open before: {last.verb} {last.target}: {word}{more}; {where} has the audit"
-            self.current.say(told, Role.WARN)
+        if isinstance(fact, AuditObserved) and (told := self._settled.hear(fact.entries)):
+            self.current.say(f"{told}; {self.current.pressed('app.view_audit')} has the audit", Role.WARN)
 
     def _draw(self) -> None:
         state = self._frozen if self._frozen is not None else self.services.store.state
@@ -208,25 +165,12 @@ class MlreleaseApp(FrameApp):
         if top is not view and hasattr(top, "redraw"):
             # A page over the view: made anew, so that what it tells stays true.
             top.redraw()
-        if self._frozen is None:
-            self._sound(view.statuses())
+        if self._frozen is None and self.services.appearance.bell:
+            self._bell.sound(view.statuses())
 
     @property
     def _flags(self) -> Flags:
         return Flags(self._frozen is not None, self._pulse.slow, self._scope)
-
-    def _sound(self, statuses: Iterable[EndpointStatus]) -> None:
-        """Ring for what began to burn, and say in the terminal's title how much burns."""
-        if not self.services.appearance.bell:
-            return
-        if self._alarm.hear(statuses):
-            self.bell()
-        title = self._alarm.title
-        if title != self._titled and (self._titled or self._alarm.burning):
-            # The title that the terminal had before is kept by the terminal (XTWINOPS 22) and given back at the end.
-            keep = "" if self._titled else "\x1b[22;2t"
-            self._titled = title
-            self._write(f"{keep}\x1b]2;{title}\x07")
 
     def _write(self, escape: str) -> None:
         """Send a sequence that draws nothing."""
@@ -257,15 +201,11 @@ class MlreleaseApp(FrameApp):
         if view not in VIEWS:
             self.current.say(f"there is no view {view}", Role.WARN)
             return
-        here = (self._view, self._subject)
         if not subject and (selected := self.current.selected()) is not None:
             subject = selected.id
-        if (view, subject) == here:
+        if Place(view, subject) == self._trail.here:
             return
-        if remember:
-            self._trail = [*self._trail, here][-20:]
-        self._last = here
-        self._view, self._subject = view, subject
+        self._trail.go(Place(view, subject), remember=remember)
         screen = self._screen_for(view)
         if screen is not self.current:
             # Home stays at the bottom of the stack, any other view lies upon it.
@@ -287,16 +227,13 @@ class MlreleaseApp(FrameApp):
         await self.show_view(view)
 
     async def action_last_view(self) -> None:
-        await self.show_view(*self._last, remember=False)
+        await self.show_view(self._trail.last.view, self._trail.last.subject, remember=False)
 
     async def action_back(self) -> None:
         if await self.current.close_one():
             return
-        while self._trail:
-            view, subject = self._trail.pop()
-            if (view, subject) != (self._view, self._subject):
-                await self.show_view(view, subject, remember=False)
-                return
+        if (place := self._trail.back()) is not None:
+            await self.show_view(place.view, place.subject, remember=False)
 
     async def action_leave(self) -> None:
         if self._trail:
@@ -359,13 +296,7 @@ class MlreleaseApp(FrameApp):
         self._copy_out(event.text, "the commands")
 
     def _copy_out(self, text: str, what: str) -> None:
-        escape = sequence(text, self._environ)
-        if escape is None:
-            self._tell(f"{what}: too long for a terminal's clipboard")
-            return
-        self._write(escape)
-        told = text if "\n" not in text else f"{len(text)} characters"
-        self._tell(f"sent {what}: {told}  (to the terminal's clipboard)")
+        self._tell(copy_out(text, what, self._environ, self._write))
 
     def _tell(self, text: str) -> None:
         """Say it where the operator looks: in a page over the view, or in the view's footer."""
@@ -376,17 +307,12 @@ class MlreleaseApp(FrameApp):
             self.current.say(text)
 
     async def on_plan_panel_wants_arm(self, event: PlanPanel.WantsArm) -> None:
-        """At three in the morning one key: the usual number of minutes, and the plan stays as it is."""
-        if self.services.store.state.access.may_write(self.services.now()) is not None:
-            await self._arm(self.services.appearance.arm_minutes)
+        await self._arming.at_once()
+        self._draw()
 
     def action_connection(self) -> None:
         """Choose which part of the fleet is looked at."""
-        state = self.services.store.state
-        letters = [*"0123456789", *(chr(code) for code in range(ord("a"), ord("z") + 1) if chr(code) != "q")]
-        found = choices(state.connections, state.endpoints.values())
-        items = [Item(letter, text, scope.id) for letter, (scope, text) in zip(letters, found, strict=False)]
-        self.current.open_dock(Menu("Look at", items, id="scope"))
+        self.current.open_dock(scope_menu(self.services.store.state))
 
     @on(Menu.Chosen, "#scope")
     async def _scope_chosen(self, event: Menu.Chosen) -> None:
@@ -399,7 +325,7 @@ class MlreleaseApp(FrameApp):
     async def _look_at(self, scope: Scope) -> None:
         self._scope = scope
         self._draw()
-        if self._view not in {"fleet", "rollouts"} and scope != EVERYTHING:
+        if self._trail.here.view not in {"fleet", "rollouts"} and scope != EVERYTHING:
             await self.show_view(HOME)
 
     def action_freeze(self) -> None:
@@ -418,27 +344,12 @@ class MlreleaseApp(FrameApp):
         self.current.call_after_refresh(self.current.redraw)
 
     async def action_arm(self) -> None:
-        if self.services.store.state.access.may_write(self.services.now()) is None:
-            await self.services.desk.disarm()
-            self.current.say("writes are disarmed: read-only")
-            return
-        minutes = str(self.services.appearance.arm_minutes)
-        self.current.open_dock(Prompt("arm writes, for minutes:", value=minutes, id="arm"))
+        await self._arming.toggle()
 
     @on(Prompt.Entered, "#arm")
     async def _arm_entered(self, event: Prompt.Entered) -> None:
-        text = event.text.strip()
         self.current.close_dock()
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 480:
-            self.current.say(f"{text!r} is no number of minutes from 1 to 480", Role.WARN)
-            return
-        await self._arm(int(text))
-
-    async def _arm(self, minutes: int) -> None:
-        await self.services.desk.arm(minutes)
-        refusal = self.services.store.state.access.may_write(self.services.now())
-        if refusal is not None:
-            self.current.say(f"{refusal.reason}; {refusal.hint}", Role.WARN)
+        await self._arming.entered(event.text)
         self._draw()
 
     async def action_quit(self) -> None:
@@ -448,12 +359,7 @@ class MlreleaseApp(FrameApp):
             self.exit()
 
     def _ask_to_quit(self) -> None:
-        busy = self.services.desk.busy
-        title = "Quit?"
-        if busy:
-            names = ", ".join(f"{item.plan.verb} {item.plan.target}" for item in busy)
-            title = f"Quit while {names} is under way? Its outcome will then be found at the next start."
-        self.current.open_dock(Menu(title, [Item("y", "quit", "yes"), Item("n", "stay", "no")], id="quit"))
+        self.current.open_dock(quit_menu(self.services.desk.busy))
 
     @on(Menu.Chosen, "#quit")
     def _quit_chosen(self, event: Menu.Chosen) -> None:
