@@ -17,7 +17,7 @@ from mlrelease_tui.connectors.kubernetes.mirror import Key, Mirror
 from mlrelease_tui.connectors.kubernetes.objects import text
 from mlrelease_tui.connectors.kubernetes.performing import Performing
 from mlrelease_tui.connectors.kubernetes.workloads import ALL
-from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, Workload, World
+from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, Wishing, Workload, World
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
@@ -99,7 +99,7 @@ class KubernetesConnector:
     async def endpoints(self) -> tuple[Endpoint, ...]:
         served = await self._discovered()
         if not self._mirror.live:
-            await self._mirror.load(self._wanted(served))
+            await self._mirror.load(self._wanted(served), optional=self._optional(served))
         world = World({resource: self._mirror.objects(resource) for resource in self._wanted(served)})
         found = self._readings(world, served)
         self._known = found
@@ -129,7 +129,7 @@ class KubernetesConnector:
     async def changed(self) -> AsyncIterator[EndpointRef | None]:
         """Watches every kind that is read; an object that changed is told as its endpoint where that is known."""
         served = await self._discovered()
-        await self._mirror.load(self._wanted(served))
+        await self._mirror.load(self._wanted(served), optional=self._optional(served))
         queue: asyncio.Queue[EndpointRef | None] = asyncio.Queue()
 
         def tell(resource: Resource, objects: Mapping[Key, Object | None]) -> None:
@@ -159,7 +159,12 @@ class KubernetesConnector:
         return self._served
 
     def _wanted(self, served: Served) -> tuple[Resource, ...]:
-        return tuple(dict.fromkeys(resource for workload in ALL for resource in workload.needs(served)))
+        needed = [resource for workload in ALL for resource in workload.needs(served)]
+        return tuple(dict.fromkeys([*needed, *_wishes(served)]))
+
+    def _optional(self, served: Served) -> frozenset[Resource]:
+        """What is read where we may: one that may not be seen is no failure."""
+        return frozenset(_wishes(served)) - {resource for workload in ALL for resource in workload.needs(served)}
 
     def _readings(self, world: World, served: Served) -> dict[EndpointRef, tuple[Workload, Reading]]:
         """Every endpoint once: what one workload stands for is no endpoint of another."""
@@ -185,6 +190,10 @@ class KubernetesConnector:
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         return await self._performing.rehearse(write)
+
+
+def _wishes(served: Served) -> tuple[Resource, ...]:
+    return tuple(resource for workload in ALL if isinstance(workload, Wishing) for resource in workload.wishes(served))
 
 
 def _sighted(world: World, served: Served) -> Iterable[tuple[Workload, Sighting]]:

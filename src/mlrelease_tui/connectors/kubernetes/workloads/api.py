@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
@@ -87,6 +87,15 @@ class Workload(Protocol):
 
     async def look(self, api: KubeApi, served: Served, key: Key) -> World:
         """The objects of one endpoint, read now. NotFound where it is gone."""
+        ...
+
+
+@runtime_checkable
+class Wishing(Protocol):
+    """A workload that shows more where more may be read."""
+
+    def wishes(self, served: Served) -> tuple[Resource, ...]:
+        """Kinds that it reads where the cluster serves them and we may see them; without them it shows less."""
         ...
 
 
