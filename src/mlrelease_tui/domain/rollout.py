@@ -137,11 +137,40 @@ class Stamp:
     at: datetime | None = None
 
 
+class GateResult(StrEnum):
+    """What a gate came to. TERMINATED: it was ended before it had decided, whatever its backend calls that."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    INCONCLUSIVE = "inconclusive"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A check of the backend's own that lets a rollout go on or stops it: one metric of an analysis, an experiment, a webhook.
+
+    `measured` is the last value that it saw, as its backend wrote it; `run` the backend's name of that run; `step` the step of the
+    rollout that waits for it, None where it runs beside the steps.
+    """
+
+    name: SafeText
+    result: GateResult
+    measured: SafeText = field(default_factory=SafeText)
+    message: SafeText = field(default_factory=SafeText)
+    run: SafeText = field(default_factory=SafeText)
+    step: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """An endpoint on its way from one version to another, or at rest (`to_version` equal to `from_version`).
 
-    `step_index` is the step being taken (0-based; len(steps) when all are done, None where there are no steps).
+    `step_index` is the step being taken (0-based; len(steps) when all are done, None where there are no steps). `gates` are the
+    backend's own checks of this release, oldest first.
     """
 
     strategy: Strategy
@@ -153,6 +182,7 @@ class Rollout:
     hold: Hold | None = None
     started_at: datetime | None = None
     message: SafeText = field(default_factory=SafeText)
+    gates: tuple[Gate, ...] = ()
 
     @property
     def in_flight(self) -> bool:

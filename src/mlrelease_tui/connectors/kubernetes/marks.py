@@ -6,11 +6,13 @@ State that operators share lives here, on the object itself: who holds it and wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
-from mlrelease_tui.connectors.kubernetes.objects import labels, notes, text, when
+from mlrelease_tui.connectors.kubernetes.api import FIELD_MANAGER
+from mlrelease_tui.connectors.kubernetes.objects import items, labels, notes, text, when
 from mlrelease_tui.domain.rollout import Hold, Stamp
 from mlrelease_tui.domain.text import SafeText
 
@@ -24,6 +26,9 @@ HISTORY: Final = f"{PREFIX}history"
 IMAGE: Final = f"{PREFIX}image"
 LIMIT: Final = 4096
 _WHY: Final = 1024
+_CONTROLLERS: Final = frozenset({"kube-controller-manager", "kube-scheduler", "rollouts-controller", "flagger"})
+"""Managers that write what others asked for: never the answer to "who was that?"."""
+_REMEMBERED: Final = 10
 
 
 def said(item: Object, key: str) -> str:
@@ -43,6 +48,40 @@ def stamp_of(item: Object) -> Stamp | None:
         SafeText(found.get("why") or ""),
         when(found.get("at")),
     )
+
+
+def last_writer(item: Object, *controllers: str) -> Stamp | None:
+    """Whoever wrote here last: our stamp, or a newer writer that left none, by the server's own record of field managers.
+
+    `controllers` are managers that only follow what others wrote. The record has whole seconds and forgets removals: where two
+    are of one second ours counts. A stamp without an intent id is one of these.
+    """
+    stamp = stamp_of(item)
+    ours = [moment for manager, moment in _written(item) if manager == FIELD_MANAGER]
+    others = [
+        (moment, manager)
+        for manager, moment in _written(item)
+        if manager not in {FIELD_MANAGER, *_CONTROLLERS, *controllers}
+    ]
+    if not others or (ours and max(others)[0] <= max(ours)) or (stamp is not None and not ours):
+        return stamp
+    at, manager = max(others)
+    return Stamp("", "edit", SafeText(manager), SafeText("written without a reason"), at)
+
+
+def writer_key(item: Object) -> str:
+    """Tells one last write from another, "" where nobody is known to have written."""
+    found = last_writer(item)
+    if found is None:
+        return ""
+    return found.intent_id or f"{found.by.raw} {found.at}"
+
+
+def _written(item: Object) -> Iterator[tuple[str, datetime]]:
+    for entry in items(item, "metadata", "managedFields"):
+        moment, manager = when(entry.get("time")), str(entry.get("manager") or "")
+        if manager and moment and entry.get("subresource") != "scale":
+            yield manager, moment
 
 
 def hold_of(item: Object) -> Hold | None:
@@ -65,6 +104,12 @@ def history_of(item: Object) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(str(version) for version in found) if isinstance(found, list) else ()
+
+
+def history_text(version: str, item: Object) -> str:
+    """The history with one more version that ran well, as the annotation's value; each version is in it once."""
+    known = [version, *(known for known in history_of(item) if known != version)]
+    return json.dumps(known[:_REMEMBERED], separators=(",", ":"))
 
 
 def stamp_text(stamp: Stamp) -> str:

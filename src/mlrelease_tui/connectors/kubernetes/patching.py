@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
+from mlrelease_tui.connectors.kubernetes.marks import writer_key
 from mlrelease_tui.connectors.kubernetes.objects import name, namespace, uid
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
@@ -77,6 +78,7 @@ class Patch:
             "uid": uid(self.item),
             "subresource": self.subresource,
             "patch": list(self.ops),
+            "seen": writer_key(self.item),
         }
         if self.template is not None:
             found["template"] = {

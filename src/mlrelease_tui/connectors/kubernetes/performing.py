@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object
-from mlrelease_tui.connectors.kubernetes.api import FIELD_MANAGER, MERGE_PATCH, KubeApi, Resource
-from mlrelease_tui.connectors.kubernetes.objects import newest_manager, notes, table, text, uid
+from mlrelease_tui.connectors.kubernetes.api import MERGE_PATCH, KubeApi, Resource
+from mlrelease_tui.connectors.kubernetes.objects import notes, table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, broken_tests, pointer, remove, replace
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import BackendError, Conflict, NotFound, Refused, ReleaseError
 
-_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_REVIEW: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_SIGNATURE_READS: Final = 8
+_SIGNATURE_S: Final = 0.15
 
 
 class Performing:
@@ -178,15 +181,30 @@ class Performing:
         broken = broken_tests(item, payload["patch"])
         if not broken:
             return f"{called} changed while the patch was on its way, and changed back"
-        return f"{called} moved since the plan was made: {'; '.join(broken)}{_by(item)}"
+        return f"{called} moved since the plan was made: {'; '.join(broken)}{_by(await self._signed(payload, item), payload)}"
+
+    async def _signed(self, payload: Mapping[str, Any], item: Object) -> Object:
+        """The object once whoever changed it has left a name: beside a status that goes in a patch of its own, a moment later."""
+        resource = _resource(payload["resource"])
+        for _ in range(_SIGNATURE_READS):
+            if _other(item, payload) is not None:
+                break
+            await asyncio.sleep(_SIGNATURE_S)
+            try:
+                item = await self._api.get(resource.path(payload["namespace"], payload["name"]))
+            except BackendError:
+                break
+        return item
 
 
-def _by(item: Object) -> str:
-    stamp = marks.stamp_of(item)
-    manager, at = newest_manager(item, ours=FIELD_MANAGER)
-    if stamp is not None and (at is None or (stamp.at is not None and stamp.at >= at)):
-        return f" (last: {stamp.verb} by {stamp.by})"
-    return f" (last written by {SafeText(manager)})" if manager else ""
+def _other(item: Object, payload: Mapping[str, Any]) -> Stamp | None:
+    """Who wrote since the plan was made, None while nobody says so."""
+    return marks.last_writer(item) if marks.writer_key(item) != payload.get("seen", "") else None
+
+
+def _by(item: Object, payload: Mapping[str, Any]) -> str:
+    found = _other(item, payload)
+    return f" (last: {found.verb} by {found.by})" if found is not None else " (whoever wrote left no name)"
 
 
 def _resource(address: list[str]) -> Resource:
