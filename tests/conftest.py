@@ -7,10 +7,32 @@ from pathlib import Path
 import pytest
 from pytest_textual_snapshot import SVGImageExtension  # type: ignore[import-untyped]
 from syrupy.location import PyTestLocation
-from tests.cluster.fixtures import argo, argo_started, cluster, control_plane, namespace, rollouts
+from tests.cluster.fixtures import (
+    argo,
+    argo_started,
+    cluster,
+    control_plane,
+    flagger,
+    flagger_started,
+    gate,
+    metrics,
+    namespace,
+    rollouts,
+)
 from tests.cluster.verb_table import VerbTable
 
-__all__ = ["argo", "argo_started", "cluster", "control_plane", "namespace", "rollouts"]
+__all__ = [
+    "argo",
+    "argo_started",
+    "cluster",
+    "control_plane",
+    "flagger",
+    "flagger_started",
+    "gate",
+    "metrics",
+    "namespace",
+    "rollouts",
+]
 
 _SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 

@@ -63,6 +63,26 @@ ARGO_ROLLOUTS: Final = Programs(
     ),
     minutes=3,
 )
+FLAGGER: Final = Programs(
+    name="flagger",
+    source="github.com/fluxcd/flagger",
+    packages=("github.com/fluxcd/flagger/cmd/flagger",),
+    minutes=2,
+)
+KSERVE: Final = Programs(
+    name="kserve",
+    source="github.com/kserve/kserve",
+    packages=("github.com/kserve/kserve/cmd/manager",),
+    minutes=3,
+)
+KNATIVE: Final = Programs(
+    name="knative",
+    source="knative.dev/serving",
+    packages=tuple(f"knative.dev/serving/cmd/{name}" for name in ("controller", "webhook", "autoscaler")),
+    minutes=3,
+)
+DEFINITIONS: Final = Programs(name="definitions", source="sigs.k8s.io/gateway-api", packages=())
+"""Modules of which only the custom resource definitions are used; nothing is compiled."""
 
-ALL: Final = (KUBERNETES, KWOK, ARGO_ROLLOUTS)
+ALL: Final = (KUBERNETES, KWOK, ARGO_ROLLOUTS, FLAGGER, KSERVE, KNATIVE)
 """In the order in which they are built."""

@@ -264,7 +264,7 @@ class ControlPlane:
         files = [
             stages / "fast" / "node-initialize.yaml",
             stages / "heartbeat-with-lease" / "node-heartbeat-with-lease.yaml",
-            Path(__file__).parent / "stages" / "pods.yaml",
+            Path(__file__).parent / "objects" / "pods.yaml",
         ]
         self.add(
             "kwok",

@@ -22,6 +22,7 @@ from tests.cluster import controllers
 from tests.cluster.api import NAMESPACES, Api, Kubectl
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Controller
+from tests.cluster.listeners import Gate, Metrics
 from tests.cluster.processes import Program
 
 KUBECONFIG_VARIABLE: Final = "MLRELEASE_TEST_KUBECONFIG"
@@ -141,3 +142,38 @@ def rollouts(argo_started: Controller | None, cluster: Cluster) -> Cluster:
     if argo_started is not None:
         argo_started.start()
     return cluster
+
+
+@pytest.fixture(scope="session")
+def flagger_started(control_plane: ControlPlane) -> Iterator[tuple[Controller, Metrics]]:
+    """Flagger and the Prometheus that it asks."""
+    program = shutil.which("prometheus")
+    if program is None:
+        unavailable("prometheus is not on the PATH: install Debian's prometheus (tests/provision/cluster.sh)")
+    metrics = Metrics(control_plane, program=program)
+    metrics.start()
+    controller = controllers.flagger(control_plane, metrics_server=metrics.url)
+    controller.start()
+    yield controller, metrics
+    metrics.close()
+
+
+@pytest.fixture
+def flagger(flagger_started: tuple[Controller, Metrics]) -> Controller:
+    """Flagger, running; a test may stop it, the next one finds it running again."""
+    flagger_started[0].start()
+    return flagger_started[0]
+
+
+@pytest.fixture
+def metrics(flagger_started: tuple[Controller, Metrics]) -> Metrics:
+    """The numbers that Flagger judges by: `metrics.set("canary_ok", 1, target="fraud")`. Names and labels are the test's own."""
+    flagger_started[1].start()
+    return flagger_started[1]
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A server that Flagger's webhooks and Argo's web provider may ask; each path answers as the test says."""
+    with Gate() as opened:
+        yield opened

@@ -8,7 +8,7 @@ from typing import Any
 from tests.cluster.api import Json
 
 PODS_BEHAVE = "mlrelease.test/pod"
-"""The pod label that chooses how pods behave: never-ready, crash-loop, oom-killed, bad-image, job-failed (stages/pods.yaml)."""
+"""The pod label that chooses how pods behave: never-ready, crash-loop, oom-killed, bad-image, job-failed (objects/pods.yaml)."""
 
 
 def pod_template(
@@ -95,4 +95,90 @@ def rollout(
             "strategy": strategy,
             **spec,
         },
+    }
+
+
+def canary(
+    name: str,
+    *,
+    provider: str = "gatewayapi:v1",
+    analysis: Json | None = None,
+    gateway: str = "public",
+    **spec: Any,
+) -> Json:
+    """A Flagger Canary of the Deployment of the same name; weights by 20 up to 60 on a route, three iterations without one."""
+    routed = provider.startswith("gatewayapi")
+    step: Json = {"stepWeight": 20, "maxWeight": 60} if routed else {"iterations": 3}
+    refs = {"gatewayRefs": [{"name": gateway}], "hosts": [f"{name}.example.com"]} if routed else {}
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": {"name": name},
+        "spec": {
+            "provider": provider,
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "service": {"port": 80, "targetPort": "http", **refs},
+            "analysis": {"interval": "10s", "threshold": 3, **step, **(analysis or {})},
+            **spec,
+        },
+    }
+
+
+def gateway(name: str = "public") -> Json:
+    """A Gateway that no controller looks at: Flagger wants only its name."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": name},
+        "spec": {
+            "gatewayClassName": "none",
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        },
+    }
+
+
+def metric_template(name: str, query: str, server: str) -> Json:
+    """A Flagger MetricTemplate: a Prometheus query; `{{ target }}` in it is the canary's target."""
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "MetricTemplate",
+        "metadata": {"name": name},
+        "spec": {"provider": {"type": "prometheus", "address": server}, "query": query},
+    }
+
+
+def inference_service(
+    name: str,
+    uri: str = "s3://models/fraud/1",
+    *,
+    mode: str = "Standard",
+    runtime: str = "sklearn",
+    annotations: Mapping[str, str] | None = None,
+    **predictor: Any,
+) -> Json:
+    """A KServe InferenceService; `predictor` adds fields such as `canaryTrafficPercent=10`."""
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {
+            "name": name,
+            "annotations": {"serving.kserve.io/deploymentMode": mode, **(annotations or {})},
+        },
+        "spec": {
+            "predictor": {
+                "minReplicas": 1,
+                "model": {"modelFormat": {"name": runtime}, "storageUri": uri},
+                **predictor,
+            }
+        },
+    }
+
+
+def knative_service(name: str, image: str = "registry.example/fraud:1", **spec: Any) -> Json:
+    """A Knative Service; `spec` adds fields such as `traffic=[...]`."""
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"template": {"spec": {"containers": [{"image": image}]}}, **spec},
     }
