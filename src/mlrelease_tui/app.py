@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,6 @@ from rich.text import Text
 from textual import on
 
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
 from mlrelease_tui.presentation.lines import Role, cut
 from mlrelease_tui.screens.alarm import Alarm
 from mlrelease_tui.screens.arming import Arming
@@ -23,17 +21,14 @@ from mlrelease_tui.screens.copying import copy_out
 from mlrelease_tui.screens.crash import write_crash
 from mlrelease_tui.screens.ending import end_by_signals
 from mlrelease_tui.screens.menus import quit_menu, scope_menu
-from mlrelease_tui.screens.output import FrameApp
 from mlrelease_tui.screens.pulse import Pulse
 from mlrelease_tui.screens.scope import EVERYTHING, Scope
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.screens.settled import Settled
+from mlrelease_tui.screens.themed import ThemedApp
 from mlrelease_tui.screens.trail import Place, Trail
 from mlrelease_tui.screens.views import HOME, VIEWS
 from mlrelease_tui.store.state import State
-from mlrelease_tui.themes import DEFAULT, NAMES, THEMES
-from mlrelease_tui.themes.dark import PALETTE as FALLBACK
-from mlrelease_tui.themes.semantic import variables_of
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.menu import Menu
 from mlrelease_tui.widgets.prompt import Prompt
@@ -46,7 +41,7 @@ TICK_S: Final = 5.0
 """How often ages and the clock are looked at. They are shown so coarsely that most looks draw nothing."""
 
 
-class MlreleaseApp(FrameApp):
+class MlreleaseApp(ThemedApp):
     """Give it `Services`; `run_app` runs it and returns the exit code."""
 
     # The first screen is not pushed, so Textual does not load its style sheet by itself.
@@ -62,48 +57,22 @@ class MlreleaseApp(FrameApp):
         *,
         when_painted: Callable[[], None] = lambda: None,
     ) -> None:
-        self._glyphs = ASCII if services.appearance.ascii or wants_ascii(environ, sys.getdefaultencoding()) else UNICODE
-        super().__init__(ascii=self._glyphs is ASCII)
+        super().__init__(services.appearance, environ)
         self._environ = environ
         self._when_painted = when_painted
         self.services = services
-        self.animation_level = "none"
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = services.appearance.theme or self._fitting_theme(environ)
-        # What `:theme` offers is ours: Textual's own themes have no colours for our roles.
-        for name in self.available_themes.keys() - set(NAMES):
-            self.unregister_theme(name)
         self.keymap_chosen = keys.keymap(services.appearance.key_preset, services.appearance.keys)
         self.set_keymap(self.keymap_chosen)
         self._trail = Trail(HOME)
         self._frozen: State | None = None
         self._settled = Settled(services.now())
         self._scope = EVERYTHING
-        self._bell = Bell(Alarm(services.monotonic), self.bell, self._write)
+        self._bell = Bell(Alarm(services.monotonic), self.bell, self.send_escape)
         self._arming = Arming(services, lambda: self.current)
         self._pulse = Pulse(
             self._draw, self._later, lambda: self.backlog, time.monotonic, slow=services.appearance.slow
         )
         self._unsubscribe: Callable[[], None] = lambda: None
-
-    # --- looks
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return variables_of(FALLBACK)
-
-    @property
-    def glyphs(self) -> Glyphs:
-        return self._glyphs
-
-    def _fitting_theme(self, environ: Mapping[str, str]) -> str:
-        if environ.get("NO_COLOR"):
-            return "mono"
-        return "ansi" if self.console.color_system in {None, "standard"} else DEFAULT
-
-    def action_theme(self) -> None:
-        self.theme = NAMES[(NAMES.index(self.theme) + 1) % len(NAMES)] if self.theme in NAMES else DEFAULT
-        self.current.say(f"theme {self.theme}")
 
     # --- start and end
 
@@ -172,12 +141,6 @@ class MlreleaseApp(FrameApp):
     def _flags(self) -> Flags:
         return Flags(self._frozen is not None, self._pulse.slow, self._scope)
 
-    def _write(self, escape: str) -> None:
-        """Send a sequence that draws nothing."""
-        if self._driver is not None and not self.is_headless:
-            self._driver.write(escape)
-            self._driver.flush()
-
     def _later(self, delay: float, callback: Callable[[], None]) -> None:
         if delay > 0:
             self.set_timer(delay, callback)
@@ -243,6 +206,9 @@ class MlreleaseApp(FrameApp):
 
     # --- everywhere
 
+    def action_theme(self) -> None:
+        self.current.say(f"theme {self.take_next_theme()}")
+
     def action_help(self) -> None:
         from mlrelease_tui.screens.overlay import PageScreen, Tab, help_page
 
@@ -278,15 +244,10 @@ class MlreleaseApp(FrameApp):
             case commands.Visit(endpoint):
                 await self.show_view("endpoint", endpoint.id)
             case commands.Dress(theme):
-                self.take_theme(theme)
+                if refused := self.take_theme(theme):
+                    self.current.say(refused, Role.WARN)
             case _:
                 pass
-
-    def take_theme(self, name: str) -> None:
-        if name not in NAMES:
-            self.current.say(f"no theme {name}: there are {', '.join(NAMES)}", Role.WARN)
-        else:
-            self.theme = name
 
     @on(ReleaseScreen.Copy)
     def _copy(self, event: ReleaseScreen.Copy) -> None:
@@ -296,7 +257,7 @@ class MlreleaseApp(FrameApp):
         self._copy_out(event.text, "the commands")
 
     def _copy_out(self, text: str, what: str) -> None:
-        self._tell(copy_out(text, what, self._environ, self._write))
+        self._tell(copy_out(text, what, self._environ, self.send_escape))
 
     def _tell(self, text: str) -> None:
         """Say it where the operator looks: in a page over the view, or in the view's footer."""

@@ -60,6 +60,12 @@ class FrameApp(App[None]):
         if not self.is_headless:
             self._send(self.screen._compositor.render_full_update())
 
+    def send_escape(self, escape: str) -> None:
+        """Send a sequence that draws nothing."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(escape)
+            self._driver.flush()
+
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         driver = self._driver
         if not isinstance(renderable, LayoutUpdate | ChopsUpdate) or driver is None or self.is_headless:
