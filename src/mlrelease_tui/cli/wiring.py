@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -24,8 +25,14 @@ if TYPE_CHECKING:
     from mlrelease_tui.outset import Outset
     from mlrelease_tui.store.poller import Poller
 
-SOON: Final = ("mlrelease_tui.bootstrap", "mlrelease_tui.actions.auditing")
-"""Modules that are wanted soon after the first frame, and are in its way before."""
+SOON: Final = (
+    "mlrelease_tui.screens.planning",
+    "mlrelease_tui.screens.commands",
+    "mlrelease_tui.bootstrap",
+    "mlrelease_tui.actions.auditing",
+    "mlrelease_tui.screens.endpoint",
+)
+"""Modules that are wanted soon after the first frame, and are in its way before: first what a key opens at once."""
 
 
 class Wiring:
@@ -85,8 +92,13 @@ class Wiring:
         await program.close()
 
     async def _wire(self) -> Program:
-        # Importing takes a tenth of a second: in a thread it leaves the loop to the keys.
-        await asyncio.to_thread(self._load)
+        # Importing takes a tenth of a second, and a plugin may take for ever. In a thread it leaves the loop to the keys; a daemon
+        # thread lets the operator quit meanwhile.
+        from mlrelease_tui.connectors._blocking import BlockingPool
+
+        pool = BlockingPool("wiring", workers=1)
+        await pool.run(math.inf, self._load)
+        pool.close()
         from mlrelease_tui.bootstrap import wire
 
         program = wire(self._outset, environ=self._environ)
