@@ -18,7 +18,7 @@ from mlrelease_tui.domain.metrics import Coverage, VariantSample
 from mlrelease_tui.domain.models import Lineage
 from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.refs import VersionRef
-from mlrelease_tui.domain.rollout import Phase
+from mlrelease_tui.domain.rollout import Endpoint, Phase
 from mlrelease_tui.domain.status import Binding, Severity
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict, VerdictKind
@@ -268,6 +268,23 @@ def test_old_metrics_are_not_shown_as_of_now() -> None:
 def test_a_variant_that_is_gone_has_no_metrics() -> None:
     found = tuple(sample(second, 1.0 + second, variant="v9") for second in (0, 10))
     assert windowed(after(READ, SamplesObserved("world", found, START)), FRAUD, START + timedelta(seconds=10)) == {}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_verdict_goes_with_the_canary_that_it_was_about(whole: bool) -> None:
+    def read(endpoint: Endpoint) -> Fact:
+        return EndpointsObserved("world", (endpoint,), START) if whole else EndpointObserved(endpoint)
+
+    fraud = BACKEND.endpoints[FRAUD]
+    rollout = fraud.rollout
+    assert rollout.in_flight
+    judged = after(read(fraud), VerdictReached(FRAUD, Verdict(VerdictKind.HARM, "so")))
+    weighed = after(read(replace(fraud, revision="other")), state=judged)
+    assert FRAUD in weighed.verdicts
+    returned = replace(rollout, to_version=rollout.from_version, phase=Phase.COMPLETE)
+    assert FRAUD not in after(read(replace(fraud, rollout=returned)), state=judged).verdicts
+    another = replace(fraud, rollout=replace(rollout, to_version="99"))
+    assert FRAUD not in after(read(another), state=judged).verdicts
 
 
 def test_history_is_short_windows_and_gaps_stay_gaps() -> None:

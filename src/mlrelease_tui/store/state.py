@@ -111,12 +111,14 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
                 return state
             return replace(state, connections=_with(state.connections, health.name, health))
         case facts.EndpointsObserved():
-            return _endpoints_observed(state, fact)
+            return _without_old_verdicts(state, _endpoints_observed(state, fact))
         case facts.EndpointObserved(endpoint):
             before = state.endpoints.get(endpoint.ref)
             if before == endpoint and before.observed_at == endpoint.observed_at:
                 return state
-            return replace(state, endpoints=_with(state.endpoints, endpoint.ref, endpoint))
+            return _without_old_verdicts(
+                state, replace(state, endpoints=_with(state.endpoints, endpoint.ref, endpoint))
+            )
         case facts.ModelsObserved(connection, models, at, complete):
             kept = {
                 ref: model for ref, model in state.models.items() if not (complete and ref.connection == connection)
@@ -240,6 +242,19 @@ def _endpoints_observed(state: State, fact: EndpointsObserved) -> State:
         state = replace(state, series=_without(state.series, stray), verdicts=_without(state.verdicts, stray))
     state = replace(state, observed=_with(state.observed, connection, since))
     return _read(state, connection, "endpoints", fact.at)
+
+
+def _without_old_verdicts(before: State, after: State) -> State:
+    """Without verdicts on canaries that are no longer under way: they say nothing of what runs now."""
+    old = {ref for ref in after.verdicts if _moved_on(before.endpoints.get(ref), after.endpoints.get(ref))}
+    return replace(after, verdicts=_without(after.verdicts, old)) if old else after
+
+
+def _moved_on(before: Endpoint | None, now: Endpoint | None) -> bool:
+    if before is None or now is None or before is now:
+        return False
+    there, here = before.rollout, now.rollout
+    return not here.in_flight or (there.from_version, there.to_version) != (here.from_version, here.to_version)
 
 
 def _with_endpoints(state: State, connection: str, endpoints: tuple[Endpoint, ...], since: datetime) -> State:
