@@ -27,6 +27,8 @@ COLUMNS: Final = (
     Column("credential", "AUTH", 9),
     Column("says", "SERVER OR ERROR", 20, flexible=True),
 )
+ROOMY_CELLS: Final = 90
+ROOMY: Final = tuple(Column("name", "NAME", 20) if column.key == "name" else column for column in COLUMNS)
 WIDE: Final = (COLUMNS[0], Column("name", "NAME", 20, flexible=True), COLUMNS[2])
 SORTS: Final = {"state": "worst first", "name": "name", "kind": "kind", "latency": "slowest first"}
 LABEL: Final = 13
@@ -51,6 +53,11 @@ _MEANINGS: Final[Mapping[LinkState, str]] = MappingProxyType(
         LinkState.UNKNOWN: "was not asked yet",
     }
 )
+
+
+def columns(cells: int, *, wide: bool) -> tuple[Column, ...]:
+    """What a list of `cells` cells shows; names have more room where there is some."""
+    return WIDE if wide else ROOMY if cells >= ROOMY_CELLS else COLUMNS
 
 
 def severity(link: Link) -> Severity:

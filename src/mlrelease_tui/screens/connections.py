@@ -68,7 +68,8 @@ class ConnectionsScreen(ReadingScreen):
         items = [link for link in self.links() if self._wanted(link)]
         items.sort(key=view.sort_key(self.sorted_by), reverse=self.reversed)
         self._shown = {link.health.name: link for link in items}
-        columns = laid_out(view.WIDE if self.wide else view.COLUMNS, self.list_cells())
+        cells = self.list_cells()
+        columns = laid_out(view.columns(cells, wide=self.wide), cells)
         marker = self.glyphs.ascending if self.reversed else self.glyphs.descending
 
         def row_of(key: str) -> Line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from textual import on
@@ -25,16 +25,13 @@ from mlrelease_tui.presentation.table import heading, laid_out, row
 from mlrelease_tui.presentation.words import version as version_word
 from mlrelease_tui.screens.models import endpoints_by_model, stale_since
 from mlrelease_tui.screens.reading import ReadingScreen
+from mlrelease_tui.screens.wishes import Wishes
 from mlrelease_tui.store.state import State, VersionList
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.diff_table import DiffTable
 from mlrelease_tui.widgets.menu import Item, Menu
 from mlrelease_tui.widgets.prompt import Prompt
 
-AHEAD: Final = 50
-"""Rows left below the cursor at which the next page is asked for."""
-ASK_AGAIN: Final = timedelta(seconds=5)
-"""A wish that was not answered is made again after this time."""
 REST_S: Final = 0.15
 """How long the cursor rests on a version before its lineage is read."""
 OTHER_ALIAS: Final = "other"
@@ -92,7 +89,7 @@ class VersionsScreen(ReadingScreen):
         self._aliases: dict[str, tuple[str, ...]] = {}
         self._runs: dict[str, tuple[tuple[EndpointStatus, Variant], ...]] = {}
         self._compared: tuple[str, str] | None = None
-        self._asked: dict[object, datetime] = {}
+        self._wishes = Wishes(self.services.reader)
         self._resting: Timer | None = None
         self._alias_for: ModelVersion | None = None
 
@@ -110,7 +107,7 @@ class VersionsScreen(ReadingScreen):
             found = next((ref.id for ref, items in by_model.items() if any(i.ref.id == subject for i in items)), "")
         if found and found != self._model_id:
             self._model_id = found
-            self._asked.clear()
+            self._wishes.forget()
             self._compared = None
             self._listing = None
             self.wanted = ""
@@ -142,7 +139,7 @@ class VersionsScreen(ReadingScreen):
             return None
         lineage = self._lineage(chosen)
         if lineage is None:
-            self._want_lineage(chosen)
+            self._wishes.lineage(chosen.ref, self.at)
         named = self._aliases.get(chosen.ref.version, ())
         return chosen.ref.id, replace(chosen, aliases=named, lineage=lineage)
 
@@ -159,7 +156,7 @@ class VersionsScreen(ReadingScreen):
     def show(self, state: State, now: datetime) -> None:
         model, known = self.model, self.known
         if model is not None:
-            self._want_list(model, known)
+            self._wishes.versions(model, known, self.table.cursor_index, self.at)
             self._relate(state, model)
         self._list(model, known)
         stale = model is not None and stale_since(state, model) is not None
@@ -301,47 +298,19 @@ class VersionsScreen(ReadingScreen):
         old, new = self._lineage(before), self._lineage(after)
         for version, lineage in ((before, old), (after, new)):
             if lineage is None:
-                self._want_lineage(version)
+                self._wishes.lineage(version.ref, self.at)
         if old is None or new is None:
             return [self._missing(model, "lineage")]
         return version_diff.rows(before, after, version_diff.compare(before, old, after, new), self.glyphs, cells)
 
     # --- wishes
 
-    def _may_ask(self, key: object) -> bool:
-        """Whether a wish is made now: once, and again where no answer came for a while."""
-        before = self._asked.get(key)
-        if before is not None and self.at - before < ASK_AGAIN:
-            return False
-        self._asked[key] = self.at
-        return True
-
-    def _want_list(self, model: Model, known: VersionList | None) -> None:
-        if known is None:
-            if self._may_ask(("versions", model.ref)):
-                self.services.reader.want_versions(model.ref)
-            return
-        # A version that came since: read the list again, unless the operator is deep in it.
-        latest = model.latest_version
-        newest = {version.ref.version for version in known.versions[:AHEAD]}
-        outdated = (
-            bool(latest) and latest not in newest and model.observed_at is not None and model.observed_at > known.at
-        )
-        if outdated and self.table.cursor_index < AHEAD and self._may_ask(("versions", latest)):
-            self.services.reader.want_versions(model.ref)
-
     def _want_more(self, known: VersionList) -> None:
         """Ask for the next page where the cursor nears the end, or where a filter leaves fewer rows than fit."""
         model = self.model
-        if model is None or not known.next_token:
-            return
-        left = len(self._shown) - self.table.cursor_index
-        if left <= max(AHEAD, self.table.page) and self._may_ask(("more", known.next_token)):
-            self.services.reader.want_more_versions(model.ref)
-
-    def _want_lineage(self, version: ModelVersion) -> None:
-        if self._may_ask(("lineage", version.ref)):
-            self.services.reader.want_lineage(version.ref)
+        if model is not None:
+            left = len(self._shown) - self.table.cursor_index
+            self._wishes.more(model.ref, known, left, self.table.page, self.at)
 
     def _rest(self) -> None:
         """Read the lineage of the version under the cursor once it rests there: going down a list must not read them all."""
@@ -352,7 +321,7 @@ class VersionsScreen(ReadingScreen):
             self._resting = None
             chosen = self.chosen()
             if chosen is not None and self._lineage(chosen) is None:
-                self._want_lineage(chosen)
+                self._wishes.lineage(chosen.ref, self.at)
 
         self._resting = self.set_timer(REST_S, rested)
 
@@ -361,7 +330,7 @@ class VersionsScreen(ReadingScreen):
         self.services.reader.refresh(model.ref.connection if model is not None else None)
         if model is not None:
             self.services.reader.want_versions(model.ref)
-        self._asked.clear()
+        self._wishes.forget()
         self.say("reading the versions again")
 
     # --- keys
