@@ -368,7 +368,7 @@ def test_a_store_that_did_not_keep_it(how: str, message: str, monkeypatch: pytes
     with pytest.raises(CredentialError) as caught:
         keyring_source.store_secret("svc", "anna", Secret(CANARY), limit_s=limit)
     liar.released.set()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
     assert caught.value.message == message
     assert caught.value.__suppress_context__
     out = io.StringIO()

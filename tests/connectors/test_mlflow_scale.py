@@ -31,7 +31,8 @@ async def test_the_first_page_of_ten_thousand_versions_is_quick(registry: Mlflow
     await registry.model(ref(crowded))
     started = time.monotonic()
     page = await registry.versions(ref(crowded))
-    assert time.monotonic() - started < 2.0
+    # A second or so; all ten thousand would take minutes.
+    assert time.monotonic() - started < 20
     assert [version.ref.version for version in page.versions[:2]] == ["10000", "9999"]
     assert len(page.versions) == 200
 

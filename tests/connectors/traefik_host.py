@@ -79,7 +79,7 @@ def without_health_checks(plan: TrafficPlan) -> TrafficPlan:
     return replace(plan, versions=tuple(replace(v, health_path="") for v in plan.versions))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float = 5.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float = 30.0) -> None:
     """Waits for a condition; fails the test when it does not come."""
     async with asyncio.timeout(deadline_s):
         while not await condition():

@@ -80,7 +80,7 @@ class HeadlessDemo:
         self.ready = json.loads(line)
         return self.ready
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = 40.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = 90.0) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(within_s)
@@ -122,7 +122,7 @@ class HeadlessDemo:
                 self.process.stdout.close()
 
 
-def nothing_left(home: Path, within_s: float = 15.0) -> list[str]:
+def nothing_left(home: Path, within_s: float = 45.0) -> list[str]:
     """Command lines of what still runs in `home` after a while; empty when all is gone."""
     deadline = time.monotonic() + within_s
     while True:

@@ -287,7 +287,7 @@ class Lab:
         finally:
             write("READY")
 
-    def wait(self, condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, f"waited {within_s} s for {what}"

@@ -37,7 +37,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def wait_for(self, text: str, within_s: float = 30.0) -> None:
+    def wait_for(self, text: str, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while text.encode() not in self._said:
             assert time.monotonic() < deadline, self._said
@@ -50,7 +50,7 @@ class Terminal:
             except OSError:
                 return
 
-    def finish(self, *, typing: str = "", within_s: float = 30.0) -> int:
+    def finish(self, *, typing: str = "", within_s: float = 60.0) -> int:
         """The exit code. `typing` is typed again each second until the program ends: what comes too early is thrown away."""
         deadline = time.monotonic() + within_s
         next_at = 0.0

@@ -386,7 +386,7 @@ def test_ctrl_c_while_an_action_is_under_way_stops_waiting_and_the_next_start_sa
         if "sending" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=20)
+    _, rest = process.communicate(timeout=60)
     assert process.returncode == 5, said
     assert "stopped waiting" in rest
     shell.play(cluster=moving())
@@ -421,7 +421,7 @@ def killed(shell: Shell, *verb: str) -> None:
         assert time.monotonic() < deadline, "nothing was sent"
         time.sleep(0.02)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 def test_after_a_crash_the_way_back_does_not_wait_and_says_what_it_takes_the_place_of(shell: Shell) -> None:
@@ -565,7 +565,7 @@ def test_watching_prints_a_line_at_a_change_until_ctrl_c(shell: Shell, arguments
         if seen:
             break
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert seen == {"cluster/ml/iris"}
     assert process.returncode == 130
     assert said == ""

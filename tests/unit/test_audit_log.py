@@ -475,7 +475,7 @@ def test_a_lock_that_is_held_names_its_holder(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(NotDurable, match=f"process {process.pid}"):
             log.append("intent", body())
-        assert 0.2 <= time.monotonic() - began < 2.0
+        assert 0.2 <= time.monotonic() - began < 30
     finally:
         process.kill()
         process.communicate(timeout=10)
