@@ -23,7 +23,7 @@ Object = Mapping[str, Any]
 """An object of the API, as the server sent it."""
 
 _HINTS: Final[Mapping[int, tuple[type[ReleaseError], str]]] = {
-    401: (Unauthenticated, "`mlrelease connections test` shows as whom we come"),
+    401: (Unauthenticated, "log in anew; `mlrelease connections test` shows how we come"),
     403: (Forbidden, "ask for the right, or use another context"),
     404: (NotFound, "it was deleted, or this cluster does not serve its kind"),
 }
@@ -40,11 +40,15 @@ class FailedTest(Conflict):
     """A JSON Patch `test` that did not hold. The server never says which: who sent the patch reads again and finds out."""
 
 
-def refusal_of(where: str, status: int, answer: bytes | Object, asked: str, *, writing: bool = False) -> ReleaseError:
-    """Our error for a status of the API server. The text is the server's, for a person to read."""
+def refusal_of(
+    where: str, status: int, answer: bytes | Object, asked: str, *, writing: bool = False, retry_after: str = ""
+) -> ReleaseError:
+    """Our error for a status of the API server. The text is the server's, for a person to read. `retry_after` is the header's, in
+    seconds."""
     detail = _status_of(answer)
     said = SafeText(detail.get("message") or f"HTTP {status}", limit=400)
-    details = detail.get("details") or {}
+    found = detail.get("details")
+    details = found if isinstance(found, Mapping) else {}
     text = f"{where}: {asked}: {said}"
     if status in _HINTS:
         kind, hint = _HINTS[status]
@@ -52,7 +56,12 @@ def refusal_of(where: str, status: int, answer: bytes | Object, asked: str, *, w
     if status == 410:
         return Gone(text, hint="read again")
     if status == 429:
-        return RateLimited(text, hint="it is overloaded", retry_after_s=float(details.get("retryAfterSeconds") or 0))
+        wait = retry_after if retry_after.isdigit() else str(details.get("retryAfterSeconds") or 0)
+        return RateLimited(text, hint="it is overloaded", retry_after_s=float(wait[:9]) if wait.isdigit() else 0.0)
+    if 300 <= status < 400:
+        return UnexpectedAnswer(
+            f"{where}: {asked}: it sends us elsewhere, which is not followed", hint="a login page in front of it?"
+        )
     return _no_to_write(text, status, said, details) if writing else UnexpectedAnswer(text, hint="read again")
 
 

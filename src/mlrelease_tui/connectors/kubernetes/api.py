@@ -8,24 +8,38 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
+from mlrelease_tui.connectors.api import Settings
 from mlrelease_tui.connectors.kubernetes.answers import Gone, Object, refusal_of
-from mlrelease_tui.connectors.kubernetes.identity import Identity, tls_of
 from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
-from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import BackendError, OutcomeUnknown, TimedOut, UnexpectedAnswer, Unreachable
+from mlrelease_tui.connectors.kubernetes.link import CONNECT_S, FIELD_MANAGER, Link
+from mlrelease_tui.errors import (
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    ReleaseError,
+    TimedOut,
+    Unauthenticated,
+    UnexpectedAnswer,
+)
 
 if TYPE_CHECKING:
     import httpx
 
+    from mlrelease_tui.connectors.kubernetes.identity import Grant, Identity
+
+__all__ = ["FIELD_MANAGER", "JSON_PATCH", "MERGE_PATCH", "STRATEGIC_MERGE", "KubeApi", "Page", "Raw", "Resource"]
+
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
-FIELD_MANAGER: Final = "mlrelease"
-CONNECT_S: Final = 3.0
-PAGE: Final = 500
+PAGE: Final = 250
+"""Objects to a page: about a megabyte, parsed in ten milliseconds, during which nothing else of the program runs."""
+_AT_ONCE: Final = 8
+_IN_THREAD: Final = 65_536
 WATCH_SILENCE_S: Final = 90.0
 """A watch that says nothing for so long is a link that is gone: the server sends a bookmark about every minute."""
 
@@ -59,59 +73,119 @@ class Page:
     resource_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A page of a list as the server wrote it: each object's JSON, not read yet. `last` with the end of the list."""
+
+    items: tuple[bytes | memoryview, ...]
+    resource_version: str
+    last: bool
+
+
+@dataclass(slots=True)
+class _Mark:
+    """Whether a request's first byte may have left: httpcore tells before it writes the header."""
+
+    sent: bool = False
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        request = info.get("request")
+        if event.endswith("send_request_headers.started") and getattr(request, "method", b"") != b"CONNECT":
+            self.sent = True
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Requests that were sent, for whoever counts them: watches once, when they begin."""
+
+    requests: int = 0
+    bytes_read: int = field(default=0)
+
+
 class KubeApi:
     """One cluster as one user. Nothing is imported or opened before the first request."""
 
-    def __init__(self, context: Context, *, timeout_s: float) -> None:
+    def __init__(self, context: Context, settings: Settings) -> None:
         self.context = context
-        self.identity = Identity(context)
-        self._timeout_s = timeout_s
-        self._client: httpx.AsyncClient | None = None
-        self._opening = asyncio.Lock()
+        self.traffic = Traffic()
+        self._link = Link(context, settings)
+        self._timeout_s = settings.timeout_s
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def identity(self) -> Identity:
+        return self._link.identity
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._link.close()
 
     # --- reading
 
     async def get(
-        self, path: str, params: Mapping[str, str] | None = None, *, accept: str = "application/json"
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        accept: str = "application/json",
+        timeout_s: float | None = None,
     ) -> Object:
-        return await self._json("GET", path, params or {}, accept=accept)
+        content = await self._read("GET", path, params or {}, accept=accept, timeout_s=timeout_s)
+        return await self._object(content, f"read {path}")
 
     async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "") -> Page:
         """All objects, page by page. A continuation that expired (410) begins anew, once."""
-        try:
-            return await self._pages(resource, namespace, labels, fields)
-        except Gone:
-            return await self._pages(resource, namespace, labels, fields)
+        for attempt in (1, 2):
+            items: list[Object] = []
+            try:
+                async for page in self.pages(resource, namespace, labels=labels, fields=fields):
+                    items += [_decoded(item) for item in page.items]
+                    if page.last:
+                        return Page(tuple(items), page.resource_version)
+            except Gone:
+                if attempt == 2:
+                    raise
+        raise UnexpectedAnswer(f"{self.where} ends a list without its end", hint="read again")
 
-    async def _pages(self, resource: Resource, namespace: str, labels: str, fields: str) -> Page:
+    async def pages(
+        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[Raw]:
+        """The list as its pages come. Gone where it took so long that the rest is no longer remembered."""
         params = {"limit": str(PAGE)}
         if labels:
             params["labelSelector"] = labels
         if fields:
             params["fieldSelector"] = fields
-        items: list[Object] = []
         while True:
-            answer = await self.get(resource.path(namespace), params)
-            found = answer.get("items")
-            meta = answer.get("metadata") or {}
-            if not isinstance(found, list):
-                raise UnexpectedAnswer(
-                    f"{self._where} lists {resource.plural} without items", hint="is it an API server?"
-                )
-            items += found
-            token = meta.get("continue")
+            content = await self._read("GET", resource.path(namespace), params, asked=f"list {resource.plural}")
+            page, token = self._page(content, resource)
+            yield page
             if not token:
-                return Page(tuple(items), str(meta.get("resourceVersion") or ""))
-            params["continue"] = str(token)
+                return
+            params["continue"] = token
 
-    async def watch(self, resource: Resource, namespace: str, since: str, *, timeout_s: float) -> AsyncIterator[Object]:
-        """Events after `since` until the server ends the watch, by `timeout_s` seconds at the latest. TimedOut where the link went
-        silent; Gone where `since` is no longer remembered."""
+    def _page(self, content: bytes, resource: Resource) -> tuple[Raw, str]:
+        import msgspec
+
+        class Listed(msgspec.Struct):
+            items: list[msgspec.Raw] | None
+            metadata: dict[str, Any] = {}
+
+        try:
+            found = msgspec.json.decode(content, type=Listed)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnexpectedAnswer(
+                f"{self.where} lists {resource.plural} in a way that can't be read", hint="is it an API server?"
+            ) from error
+        token = str(found.metadata.get("continue") or "")
+        version = str(found.metadata.get("resourceVersion") or "")
+        # A list of a kind that has no objects may come as null.
+        return Raw(tuple(memoryview(item) for item in found.items or ()), version, not token), token
+
+    async def watch(
+        self, resource: Resource, namespace: str, since: str, *, timeout_s: float
+    ) -> AsyncIterator[Object | None]:
+        """None once the server watches, then events after `since` until the server ends it, by `timeout_s` seconds at the latest.
+        TimedOut where the link went silent; Gone where `since` is no longer remembered."""
         params = {
             "watch": "1",
             "resourceVersion": since,
@@ -120,31 +194,59 @@ class KubeApi:
         }
         import httpx
 
-        client = await self._opened()
-        limits = httpx.Timeout(WATCH_SILENCE_S, connect=CONNECT_S)
-        headers = await self.identity.headers()
-        url = resource.path(namespace)
+        asked = f"watch {resource.plural}"
         try:
-            async with client.stream("GET", url, params=params, headers=headers, timeout=limits) as response:
-                if response.status_code != 200:
-                    raise refusal_of(
-                        self._where, response.status_code, await response.aread(), f"watch {resource.plural}"
-                    )
+            async with self._streamed(resource.path(namespace), params, asked) as response:
+                yield None
                 async for text in response.aiter_lines():
                     if text:
                         yield self._event(text, resource)
         except httpx.TransportError as error:
-            raise self._lost(error, f"watch {resource.plural}") from error
+            raise await self._link.lost(error, asked) from error
+
+    @asynccontextmanager
+    async def _streamed(self, path: str, params: Mapping[str, str], asked: str) -> AsyncIterator[httpx.Response]:
+        """An answer that goes on. A grant that is not accepted is renewed, once."""
+        import httpx
+
+        limits = httpx.Timeout(WATCH_SILENCE_S, connect=CONNECT_S)
+        grant = await self.identity.grant()
+        for attempt in (1, 2):
+            client = await self._link.client(grant)
+            self.traffic.requests += 1
+            request = client.build_request(
+                "GET", path, params=params, headers=self.identity.headers(grant), timeout=limits
+            )
+            async with asyncio.timeout(self._timeout_s):
+                response = await client.send(request, stream=True)
+            try:
+                if response.status_code == 200:
+                    yield response
+                    return
+                async with asyncio.timeout(self._timeout_s):
+                    refusal = self._refusal(response, await response.aread(), asked)
+            finally:
+                await response.aclose()
+            fresh = (
+                await self.identity.renewed(grant) if isinstance(refusal, Unauthenticated) and attempt == 1 else None
+            )
+            if fresh is None:
+                raise refusal
+            grant = fresh
 
     def _event(self, text: str, resource: Resource) -> Object:
+        import msgspec
+
         try:
-            event = json.loads(text)
-        except ValueError as error:
-            raise UnexpectedAnswer(f"{self._where} sent a watch event that is no JSON", hint="read again") from error
+            event = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise UnexpectedAnswer(f"{self.where} sent a watch event that is no JSON", hint="read again") from error
+        if not isinstance(event, dict):
+            raise UnexpectedAnswer(f"{self.where} sent a watch event that is none", hint="read again")
         if event.get("type") == "ERROR":
             status = event.get("object") or {}
-            raise refusal_of(self._where, int(status.get("code") or 500), status, f"watch {resource.plural}")
-        return event  # type: ignore[no-any-return]
+            raise refusal_of(self.where, int(status.get("code") or 500), status, f"watch {resource.plural}")
+        return event
 
     # --- writing
 
@@ -161,49 +263,55 @@ class KubeApi:
     ) -> Object:
         """Send it once. Conflict: a `test` did not hold (`FailedTest`), or somebody was faster. Rejected: validation
         or a webhook said no. OutcomeUnknown: it was sent and nobody can say."""
-        params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        if dry_run:
-            params["dryRun"] = "All"
-        path = resource.path(namespace, name, subresource)
         asked = f"patch {resource.kind} {namespace}/{name}"
-        return await self._write("PATCH", path, params, body, content_type, asked, dry_run=dry_run)
+        path = resource.path(namespace, name, subresource)
+        return await self.write("PATCH", path, body, content_type=content_type, asked=asked, dry_run=dry_run)
 
     async def create(self, path: str, body: Object, *, asked: str) -> Object:
         """POST of a question (a SelfSubjectAccessReview): it changes nothing, so it may be asked as a read is."""
-        return await self._json("POST", path, {}, body=body, asked=asked)
+        return await self._object(await self._read("POST", path, {}, body=body, asked=asked), asked)
 
-    async def _write(
+    async def write(
         self,
         method: str,
         path: str,
-        params: Mapping[str, str],
         body: object,
-        content_type: str,
-        asked: str,
         *,
-        dry_run: bool,
+        asked: str,
+        content_type: str = "application/json",
+        dry_run: bool = False,
     ) -> Object:
+        """One request that changes something, sent once whatever comes; errors as `patch`."""
         import httpx
 
-        client = await self._opened()
-        headers = [*await self.identity.headers(), ("Content-Type", content_type), ("Accept", "application/json")]
-        content = json.dumps(body, separators=(",", ":")).encode()
-        timeout = httpx.Timeout(self._timeout_s, connect=CONNECT_S)
+        params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        if dry_run:
+            params["dryRun"] = "All"
+        grant = await self.identity.grant()
+        client = await self._link.client(grant)
+        mark = _Mark()
+        request = client.build_request(
+            method,
+            path,
+            params=params,
+            content=json.dumps(body, separators=(",", ":")).encode(),
+            headers=[*self.identity.headers(grant), ("Content-Type", content_type), ("Accept", "application/json")],
+            timeout=httpx.Timeout(self._timeout_s, connect=CONNECT_S),
+            extensions={"trace": mark.trace},
+        )
+        self.traffic.requests += 1
         try:
-            response = await client.request(
-                method, path, params=params, content=content, headers=headers, timeout=timeout
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise self._lost(error, asked) from error
-        except httpx.TransportError as error:
-            if dry_run:
-                raise self._lost(error, asked) from error
+            async with asyncio.timeout(self._timeout_s):
+                response = await client.send(request)
+        except (httpx.TransportError, TimeoutError) as error:
+            if dry_run or not mark.sent:
+                raise await self._lost(error, asked) from error
             raise OutcomeUnknown(
-                f"{asked}: sent, and {self._where} did not answer", hint="read it again before anything else"
+                f"{asked}: sent, and {self.where} did not answer", hint="read it again before anything else"
             ) from error
         if response.status_code in {200, 201}:
-            return self._parsed(response.content, asked)
-        refusal = refusal_of(self._where, response.status_code, response.content, asked, writing=True)
+            return await self._object(response.content, asked)
+        refusal = self._refusal(response, response.content, asked, writing=True)
         # A 500 may be a webhook's no (Rejected, nothing was written) or a store that did not answer in time: then nobody can say.
         if isinstance(refusal, UnexpectedAnswer) and response.status_code >= 500 and not dry_run:
             raise OutcomeUnknown(f"{asked}: {refusal.message}", hint="read it again before anything else")
@@ -212,10 +320,10 @@ class KubeApi:
     # --- beneath
 
     @property
-    def _where(self) -> str:
-        return f"context {SafeText(self.context.name)}"
+    def where(self) -> str:
+        return self._link.where
 
-    async def _json(
+    async def _read(
         self,
         method: str,
         path: str,
@@ -224,69 +332,102 @@ class KubeApi:
         accept: str = "application/json",
         body: object = None,
         asked: str = "",
-    ) -> Object:
+        timeout_s: float | None = None,
+    ) -> bytes:
+        """The body of a 200. A grant that is not accepted is renewed, once; the deadline covers all of it."""
+        asked = asked or f"read {path}"
+        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        grant = await self.identity.grant()
+        for attempt in (1, 2):
+            response = await self._sent(grant, method, path, params, accept, body, asked, limit)
+            if response.status_code in {200, 201}:
+                self.traffic.bytes_read += response.num_bytes_downloaded
+                return response.content
+            refusal = self._refusal(response, response.content, asked)
+            fresh = (
+                await self.identity.renewed(grant) if isinstance(refusal, Unauthenticated) and attempt == 1 else None
+            )
+            if fresh is None:
+                raise refusal
+            grant = fresh
+        raise Unauthenticated(f"{self.where}: {asked}: no credential is accepted", hint="log in anew")
+
+    async def _sent(
+        self,
+        grant: Grant,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        accept: str,
+        body: object,
+        asked: str,
+        limit: float,
+    ) -> httpx.Response:
         import httpx
 
-        client = await self._opened()
-        headers = [*await self.identity.headers(), ("Accept", accept)]
-        asked = asked or f"read {path}"
-        timeout = httpx.Timeout(self._timeout_s, connect=CONNECT_S)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await client.request(
-                    method, path, params=params, json=body, headers=headers, timeout=timeout
-                )
-        except TimeoutError as error:
-            raise TimedOut(
-                f"{self._where}: {asked} took more than {self._timeout_s:g} s", hint="it is slow or overloaded"
-            ) from error
-        except httpx.TransportError as error:
-            raise self._lost(error, asked) from error
-        if response.status_code in {200, 201}:
-            # A list of thousands of objects takes long to parse: not on the thread that answers keys.
-            if len(response.content) > 65_536:
-                return await asyncio.to_thread(self._parsed, response.content, asked)
-            return self._parsed(response.content, asked)
-        raise refusal_of(self._where, response.status_code, response.content, asked)
+        client = await self._link.client(grant)
+        headers = [*self.identity.headers(grant), ("Accept", accept)]
+        async with self._turn:
+            self.traffic.requests += 1
+            try:
+                async with asyncio.timeout(limit):
+                    return await client.request(
+                        method,
+                        path,
+                        params=params,
+                        json=body,
+                        headers=headers,
+                        timeout=httpx.Timeout(limit, connect=CONNECT_S),
+                    )
+            except (httpx.TransportError, TimeoutError) as error:
+                raise await self._lost(error, asked) from error
+
+    async def _lost(self, error: Exception, asked: str) -> ReleaseError:
+        import httpx
+
+        if isinstance(error, httpx.TransportError):
+            return await self._link.lost(error, asked)
+        return TimedOut(
+            f"{self.where}: {asked} took more than {self._timeout_s:g} s", hint="it is slow, overloaded or cut off"
+        )
+
+    def _refusal(self, response: httpx.Response, content: bytes, asked: str, *, writing: bool = False) -> ReleaseError:
+        return refusal_of(
+            self.where,
+            response.status_code,
+            content,
+            asked,
+            writing=writing,
+            retry_after=response.headers.get("retry-after", ""),
+        )
+
+    async def _object(self, content: bytes, asked: str) -> Object:
+        # What is large takes long to parse: not on the thread that answers keys.
+        if len(content) > _IN_THREAD:
+            return await asyncio.to_thread(self._parsed, content, asked)
+        return self._parsed(content, asked)
 
     def _parsed(self, content: bytes, asked: str) -> Object:
+        import msgspec
+
         try:
-            found = json.loads(content)
-        except ValueError as error:
+            found = msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnexpectedAnswer(
-                f"{self._where}: {asked}: the answer is no JSON", hint="is it an API server?"
+                f"{self.where}: {asked}: the answer is no JSON", hint="is it an API server?"
             ) from error
         if not isinstance(found, dict):
-            raise UnexpectedAnswer(f"{self._where}: {asked}: the answer is no object", hint="is it an API server?")
+            raise UnexpectedAnswer(f"{self.where}: {asked}: the answer is no object", hint="is it an API server?")
         return found
 
-    def _lost(self, error: httpx.TransportError, asked: str) -> BackendError:
-        import httpx
 
-        if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
-            return TimedOut(f"{self._where}: {asked} took too long", hint="it is slow, overloaded or cut off")
-        return Unreachable(
-            f"{self._where} can't be reached at {SafeText(self.context.server)}: {SafeText(error) or type(error).__name__}",
-            hint="is the cluster up, and the way to it open?",
-        )
+def _decoded(item: bytes | memoryview) -> Object:
+    import msgspec
 
-    async def _opened(self) -> httpx.AsyncClient:
-        if self._client is None:
-            async with self._opening:
-                if self._client is None:
-                    self._client = await asyncio.to_thread(self._open)
-        return self._client
+    found = msgspec.json.decode(item)
+    return found if isinstance(found, dict) else {}
 
-    def _open(self) -> httpx.AsyncClient:
-        import httpx
 
-        context = self.context
-        return httpx.AsyncClient(
-            base_url=context.server,
-            verify=tls_of(context) if context.server.startswith("https://") else True,
-            proxy=context.cluster.text("proxy-url") or None,
-            trust_env=False,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
-            headers={"User-Agent": FIELD_MANAGER},
-        )
+def is_passing(error: ReleaseError) -> bool:
+    """Whether a failed read says nothing of the kind that was asked for: the link, the server or our credential is in trouble."""
+    return not isinstance(error, NotFound) and isinstance(error, TimedOut | RateLimited | Unauthenticated)

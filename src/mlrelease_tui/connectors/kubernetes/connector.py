@@ -12,7 +12,7 @@ from mlrelease_tui.connectors.kubernetes import kubeconfig
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.discovery import Served, discover
-from mlrelease_tui.connectors.kubernetes.identity import warnings_of
+from mlrelease_tui.connectors.kubernetes.link import warnings_of
 from mlrelease_tui.connectors.kubernetes.mirror import Key, Mirror
 from mlrelease_tui.connectors.kubernetes.objects import text
 from mlrelease_tui.connectors.kubernetes.performing import Performing
@@ -40,7 +40,7 @@ class KubernetesConnector:
         options = settings.options
         paths = kubeconfig.paths_of(settings.environ, str(options.get("kubeconfig", "")))
         self._context = kubeconfig.load(paths).context(str(options.get("context", "")))
-        self._api = KubeApi(self._context, timeout_s=settings.timeout_s)
+        self._api = KubeApi(self._context, settings)
         self._performing = Performing(self._api)
         self._mirror = Mirror(self._api, tuple(str(item) for item in options.get("namespaces", ())), settings.now)
         self._served: Served | None = None

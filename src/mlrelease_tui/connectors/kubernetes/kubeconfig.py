@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mlrelease_tui.connectors.kubernetes import documents
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ConfigError
 
@@ -22,10 +24,11 @@ _ENTRY: Final = {"clusters": "cluster", "users": "user", "contexts": "context"}
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One entry of a kubeconfig and the folder of its file: relative paths in it begin there."""
+    """One entry of a kubeconfig, the folder of its file (relative paths in it begin there) and that file, where there is one."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     folder: Path
+    file: Path | None = None
 
     def text(self, key: str) -> str:
         """The text under this key, "" where there is none. ConfigError where it is something else."""
@@ -51,7 +54,7 @@ class Named:
     def mapping(self, key: str) -> Named | None:
         """The table under this key; None where there is none."""
         value = self.values.get(key)
-        return Named(value, self.folder) if isinstance(value, Mapping) else None
+        return Named(value, self.folder, self.file) if isinstance(value, Mapping) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,13 @@ def load(paths: tuple[Path, ...]) -> Kubeconfig:
     merged: dict[str, dict[str, Named]] = {kind: {} for kind in _KINDS}
     current, read = "", []
     for path in paths:
-        document = _document(path)
+        document = documents.read(path)
         if document is None:
             continue
         read.append(path)
         for kind in _KINDS:
             for name, values in _entries(document, kind, path):
-                merged[kind].setdefault(name, Named(values, path.parent))
+                merged[kind].setdefault(name, Named(values, path.parent, path))
         current = current or str(document.get("current-context") or "")
     if not read:
         tried = ", ".join(str(SafeText(path)) for path in paths) or "none"
@@ -133,26 +136,15 @@ def load(paths: tuple[Path, ...]) -> Kubeconfig:
     return Kubeconfig(merged["clusters"], merged["users"], merged["contexts"], current, tuple(read))
 
 
-def _document(path: Path) -> Mapping[str, Any] | None:
-    import yaml
-
+def doubts_of(path: Path) -> str:
+    """Why this file should not be believed without a second thought: it may be another user's words; "" where it is ours alone."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8"
-        raise ConfigError(f"can't be read: {why}", path=str(SafeText(path)), hint="correct the file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(
-            "is no YAML", path=str(SafeText(path)), line=mark.line + 1 if mark else 0, hint="correct the file"
-        ) from error
-    if content is None:
-        return {}
-    if not isinstance(content, Mapping):
-        raise ConfigError("is no kubeconfig", path=str(SafeText(path)), hint="correct the file")
-    return content
+        status = path.stat()
+    except OSError:
+        return ""
+    if status.st_uid not in {os.getuid(), 0}:
+        return "belongs to another user"
+    return "can be written by others" if status.st_mode & 0o022 else ""
 
 
 def _entries(document: Mapping[str, Any], kind: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:

@@ -134,6 +134,8 @@ class Mirror:
         events = self._api.watch(scope.resource, scope.namespace, scope.since, timeout_s=length)
         scope.watched = True
         async for event in events:
+            if event is None:
+                continue
             item = event.get("object") or {}
             version = text(item, "metadata", "resourceVersion")
             scope.since, scope.heard_at = version or scope.since, self._now()
