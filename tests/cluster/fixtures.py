@@ -19,9 +19,12 @@ import httpx
 import pytest
 from tests.cluster import control_plane as planes
 from tests.cluster import controllers
+from tests.cluster import kserve as kserves
 from tests.cluster.api import NAMESPACES, Api, Kubectl
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Controller
+from tests.cluster.knative import Knative
+from tests.cluster.kserve import KServe
 from tests.cluster.listeners import Gate, Metrics
 from tests.cluster.processes import Program
 
@@ -177,3 +180,34 @@ def gate() -> Iterator[Gate]:
     """A server that Flagger's webhooks and Argo's web provider may ask; each path answers as the test says."""
     with Gate() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def kserve_started(control_plane: ControlPlane) -> KServe:
+    """KServe, with its webhooks."""
+    started = kserves.kserve(control_plane)
+    started.start()
+    started.register_webhooks()
+    return started
+
+
+@pytest.fixture
+def kserve(kserve_started: KServe) -> KServe:
+    """KServe in Standard mode, running with its webhooks; a test may stop it, the next one finds it running again."""
+    kserve_started.start()
+    return kserve_started
+
+
+@pytest.fixture(scope="session")
+def knative_started(control_plane: ControlPlane) -> Knative:
+    """Knative Serving."""
+    started = Knative(control_plane)
+    started.start()
+    return started
+
+
+@pytest.fixture
+def knative(knative_started: Knative) -> Knative:
+    """Knative Serving, running; with `kserve` beside it InferenceServices may have the mode Knative."""
+    knative_started.start()
+    return knative_started
