@@ -23,7 +23,8 @@ class EndpointExpectation:
 
     Some backends name a variant only once it exists (a ReplicaSet's hash, a revision's number), and some run on by
     themselves after a write. For them: `version_weights` are basis points by version, summed over the variants that run it;
-    `ready` are versions of which every wanted replica is ready; `step_reached` is a step that the rollout is at or past.
+    `ready` are versions of which every wanted replica is ready; `step_reached` is a step that the rollout is at or past;
+    `labels` are labels of the endpoint with their values, for what else a backend says of itself (when it was restarted last).
     """
 
     endpoint: EndpointRef
@@ -38,6 +39,7 @@ class EndpointExpectation:
     version_weights: tuple[tuple[str, int], ...] | None = None
     ready: tuple[str, ...] = ()
     step_reached: int | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,10 @@ def _version_mismatches(expected: EndpointExpectation, endpoint: Endpoint) -> li
     reached, step = expected.step_reached, endpoint.rollout.step_index
     if reached is not None and endpoint.rollout.phase is not Phase.COMPLETE and (step is None or step < reached):
         found.append(f"at step {step}, not yet at {reached}")
+    for label, value in expected.labels:
+        known_as = endpoint.labels.get(label)
+        if known_as != value:
+            found.append(f"{label} is {known_as if known_as is not None else 'not said'}, not {value}")
     return found
 
 
@@ -167,6 +173,7 @@ def to_data(expectation: Expectation) -> dict[str, Any]:
         "version_weights": _pairs(expectation.version_weights),
         "ready": list(expectation.ready),
         "step_reached": expectation.step_reached,
+        "labels": [list(pair) for pair in expectation.labels],
     }
 
 
@@ -196,4 +203,5 @@ def from_data(data: Mapping[str, Any]) -> Expectation:
         version_weights=_weights(data.get("version_weights")),
         ready=tuple(data.get("ready", ())),
         step_reached=data.get("step_reached"),
+        labels=tuple((str(label), str(value)) for label, value in data.get("labels", ())),
     )
