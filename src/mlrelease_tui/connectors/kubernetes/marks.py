@@ -6,7 +6,7 @@ State that operators share lives here, on the object itself: who holds it and wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -106,10 +106,9 @@ def history_of(item: Object) -> tuple[str, ...]:
     return tuple(str(version) for version in found) if isinstance(found, list) else ()
 
 
-def history_text(version: str, item: Object) -> str:
-    """The history with one more version that ran well, as the annotation's value; each version is in it once."""
-    known = [version, *(known for known in history_of(item) if known != version)]
-    return json.dumps(known[:_REMEMBERED], separators=(",", ":"))
+def history_text(versions: Iterable[str]) -> str:
+    """Versions that ran well, newest first, as the annotation's value; each is in it once."""
+    return json.dumps(list(dict.fromkeys(versions))[:_REMEMBERED], separators=(",", ":"))
 
 
 def stamp_text(stamp: Stamp) -> str:
@@ -151,6 +150,11 @@ def owner_of(item: Object) -> SafeText:
     if text(item, "metadata", "labels", "app.kubernetes.io/managed-by") == "Helm":
         return SafeText(f"Helm release {kept.get('meta.helm.sh/release-name') or '?'}")
     return SafeText()
+
+
+def reconciles(item: Object) -> bool:
+    """Whether its owner puts the spec back by itself. Helm writes once, when somebody runs it."""
+    return bool(owner := owner_of(item)) and not owner.startswith("Helm ")
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -5,9 +5,12 @@ Source: Argo Rollouts v1alpha1 as its controller 1.10.1 behaves; where that diff
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes import marks
@@ -31,12 +34,15 @@ from mlrelease_tui.connectors.kubernetes.objects import (
 )
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, World, world_of
 from mlrelease_tui.connectors.kubernetes.workloads.argo_driver import ArgoDriver
-from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import Standing, standing_of
+from mlrelease_tui.connectors.kubernetes.workloads.argo_gates import BAD, gates_of, told
+from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import HASH_LABEL, Standing, scaler_of, standing_of
+from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import Kinds
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
     ALL_TRAFFIC_BP,
     Endpoint,
+    Gate,
     Hold,
     Native,
     Phase,
@@ -47,8 +53,11 @@ from mlrelease_tui.domain.rollout import (
     Variant,
 )
 from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import Forbidden, NotFound
 
 GROUP: Final = "argoproj.io"
+_SLOW_S: Final = 10.0
+"""A controller that runs reacts within a second; one that is loaded may take some."""
 
 
 class ArgoRollouts:
@@ -57,60 +66,121 @@ class ArgoRollouts:
     kind = "Rollout"
 
     def needs(self, served: Served) -> tuple[Resource, ...]:
-        rollouts, sets = served.find(GROUP, "rollouts"), served.find("apps", "replicasets")
-        return (rollouts, sets) if rollouts and sets else ()
+        kinds = kinds_of(served)
+        return (kinds.rollouts, kinds.sets) if kinds is not None else ()
+
+    def wishes(self, served: Served) -> tuple[Resource, ...]:
+        kinds = kinds_of(served)
+        return kinds.wishes if kinds is not None else ()
 
     def sightings(self, world: World, served: Served) -> Iterator[Sighting]:
-        needed = self.needs(served)
-        if not needed:
+        kinds = kinds_of(served)
+        if kinds is None:
             return
-        deployments = served.find("apps", "deployments")
-        for item in world.of(needed[0]).values():
-            claims = {uid(item)}
-            referred = text(item, "spec", "workloadRef", "name")
-            if deployments is not None and referred:
-                owned = world.of(deployments).get((namespace(item), referred))
-                claims |= {uid(owned)} if owned is not None else set()
+        for item in world.of(kinds.rollouts).values():
+            referred = _referred(item, world, kinds)
+            claims = {uid(item)} | ({uid(referred)} if referred is not None else set())
             yield Sighting(namespace(item), name(item), item, frozenset(claims))
 
     def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading:
-        rollouts, sets = self.needs(served)
-        standing = standing_of(sighting.item, world.owned(sets, uid(sighting.item)))
+        kinds = _needed(served)
+        item, key = sighting.item, uid(sighting.item)
+        standing = standing_of(
+            item,
+            world.owned(kinds.sets, key),
+            referred=_referred(item, world, kinds),
+            runs=world.owned(kinds.runs, key) if kinds.runs else (),
+            experiments=world.owned(kinds.experiments, key) if kinds.experiments else (),
+            scaler=scaler_of(item, tuple(world.of(kinds.scalers).values())) if kinds.scalers else "",
+        )
         endpoint = _endpoint(standing, frame)
-        driver = ArgoDriver(rollouts, sets, standing, endpoint, frame)
+        driver = ArgoDriver(kinds, standing, endpoint, frame)
         return Reading(verbs_of(endpoint, driver), driver)
 
     async def look(self, api: KubeApi, served: Served, key: Key) -> World:
-        rollouts, sets = self.needs(served)
-        item = await api.get(rollouts.path(*key))
-        selector = table(item, "spec", "selector", "matchLabels")
-        wanted = ",".join(f"{label}={value}" for label, value in selector.items())
-        page = await api.list(sets, key[0], labels=wanted)
-        rest = [found for found in page.items if selects(table(item, "spec", "selector"), labels(found))]
-        return world_of({rollouts: [item], sets: rest})
+        kinds = _needed(served)
+        item = await api.get(kinds.rollouts.path(*key))
+        wanted = ",".join(f"{label}={value}" for label, value in table(item, "spec", "selector", "matchLabels").items())
+        found: dict[Resource, list[Object]] = {kinds.rollouts: [item]}
+        reads = {kinds.sets: api.list(kinds.sets, key[0], labels=wanted)}
+        judged = labels_of_release(item)
+        for resource in (kinds.runs, kinds.experiments):
+            if resource is not None and judged:
+                reads[resource] = api.list(resource, key[0], labels=judged)
+        if kinds.scalers is not None:
+            reads[kinds.scalers] = api.list(kinds.scalers, key[0])
+        if kinds.deployments is not None and (reference := text(item, "spec", "workloadRef", "name")):
+            reads[kinds.deployments] = api.list(kinds.deployments, key[0], fields=f"metadata.name={reference}")
+        pages = await asyncio.gather(*reads.values(), return_exceptions=True)
+        for resource, page in zip(reads, pages, strict=True):
+            if isinstance(page, Forbidden | NotFound) and resource is not kinds.sets:
+                continue
+            if isinstance(page, BaseException):
+                raise page
+            found[resource] = list(page.items)
+        selector = table(item, "spec", "selector")
+        found[kinds.sets] = [one for one in found[kinds.sets] if selects(selector, labels(one))]
+        return world_of(found)
+
+
+def kinds_of(served: Served) -> Kinds | None:
+    """The kinds that are read, None where the cluster has no Rollouts."""
+    rollouts, sets = served.find(GROUP, "rollouts"), served.find("apps", "replicasets")
+    if rollouts is None or sets is None:
+        return None
+    return Kinds(
+        rollouts,
+        sets,
+        served.find("apps", "deployments"),
+        served.find(GROUP, "analysisruns"),
+        served.find(GROUP, "experiments"),
+        served.find("autoscaling", "horizontalpodautoscalers"),
+    )
+
+
+def _needed(served: Served) -> Kinds:
+    kinds = kinds_of(served)
+    if kinds is None:
+        raise NotFound("this cluster has no Rollouts", hint="read the endpoints again")
+    return kinds
+
+
+def labels_of_release(item: Object) -> str:
+    """The label selector of the analyses of the release under way, "" where its strategy has none."""
+    strategy = json.dumps(at(item, "spec", "strategy") or {}).lower()
+    key = text(item, "status", "currentPodHash")
+    return f"{HASH_LABEL}={key}" if key and ("analysis" in strategy or "experiment" in strategy) else ""
+
+
+def _referred(item: Object, world: World, kinds: Kinds) -> Object | None:
+    reference = text(item, "spec", "workloadRef", "name")
+    if not reference or kinds.deployments is None or text(item, "spec", "workloadRef", "kind") != "Deployment":
+        return None
+    return world.of(kinds.deployments).get((namespace(item), reference))
 
 
 def _endpoint(standing: Standing, frame: Frame) -> Endpoint:
     item = standing.item
     identity = standing.identity(standing.current) or standing.identity(standing.stable)
     model = identity.model if identity else marks.said(item, marks.MODEL)
-    history = marks.history_of(item)
+    history = standing.history
     variants = _variants(standing)
     return Endpoint(
         EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
         uid=uid(item),
         revision=_revision(standing),
         variants=variants,
-        rollout=_rollout(standing),
+        rollout=_rollout(standing, frame.now),
         native=Native(SafeText("Rollout"), SafeText(text(item, "status", "phase") or "no status")),
         observed_at=frame.now,
         environment=frame.environment,
         **model_ref(model, identity, frame),
         alias=SafeText(marks.said(item, marks.ALIAS)),
         previous_version=SafeText(history[0]) if history and not standing.in_flight else "",
-        stamp=marks.stamp_of(item),
+        stamp=standing.stamp,
         owner=marks.owner_of(item),
-        problems=tuple(SafeText(problem) for problem in _problems(standing)),
+        problems=tuple(SafeText(problem) for problem in _problems(standing, frame.now)),
+        labels=MappingProxyType({"autoscaler": SafeText(standing.scaler)} if standing.scaler else {}),
     )
 
 
@@ -127,6 +197,7 @@ def _revision(standing: Standing) -> str:
         at(item, "status", "promoteFull"),
         text(item, "status", "blueGreen", "activeSelector"),
         text(item, "status", "workloadObservedGeneration"),
+        text(standing.referred or {}, "metadata", "generation"),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -167,24 +238,25 @@ def _role(standing: Standing, key: str) -> Role:
     return Role.CANARY if key == active else Role.PREVIEW
 
 
-def _rollout(standing: Standing) -> Rollout:
+def _rollout(standing: Standing, now: datetime) -> Rollout:
     item = standing.item
     stable, current = standing.identity(standing.stable), standing.identity(standing.current)
     to_version = current.version if current else "?"
-    index = at(item, "status", "currentStepIndex")
     steps = _steps(item)
+    gates = gates_of(standing)
     return Rollout(
         Strategy.BLUE_GREEN if standing.blue_green else Strategy.CANARY,
         _phase(standing),
         SafeText(stable.version) if stable else SafeText(to_version),
         SafeText(to_version),
-        step_index=min(index, len(steps)) if isinstance(index, int) and steps else None,
+        step_index=min(standing.step, len(steps)) if standing.step is not None else None,
         steps=steps,
         hold=_hold(item),
         started_at=when(text(standing.sets.get(standing.current, {}), "metadata", "creationTimestamp"))
         if standing.in_flight
         else None,
-        message=SafeText(_message(standing)),
+        message=SafeText(_message(standing, gates, now)),
+        gates=gates,
     )
 
 
@@ -217,8 +289,10 @@ def _step_label(step: Any) -> str:
 def _phase(standing: Standing) -> Phase:
     status = table(standing.item, "status")
     known: tuple[tuple[bool, Phase], ...] = (
-        (not standing.observed or standing.deaf, Phase.UNKNOWN),
+        (not standing.observed, Phase.UNKNOWN),
         (standing.aborted and not status.get("abortedAt"), Phase.ABORTING),
+        (standing.deaf, Phase.UNKNOWN),
+        (standing.restarting, Phase.PROGRESSING),
         (standing.aborted, Phase.DEGRADED),
         (standing.paused, Phase.HELD),
         (bool(status.get("pauseConditions")), Phase.WAITING),
@@ -228,23 +302,47 @@ def _phase(standing: Standing) -> Phase:
     return next((phase for holds, phase in known if holds), Phase.COMPLETE)
 
 
-def _message(standing: Standing) -> str:
+def _message(standing: Standing, gates: tuple[Gate, ...], now: datetime) -> str:
     item = standing.item
-    if standing.deaf:
-        return "a pause was lifted and no controller reacts: is argo-rollouts running?"
-    if not standing.observed:
-        return "no controller has looked at the newest spec yet: is argo-rollouts running?"
-    return text(item, "status", "message")
+    if not standing.observed or standing.deaf:
+        return _silence(standing, now)
+    told_ = [told(gate) for gate in gates if gate.result in BAD]
+    said = text(item, "status", "message")
+    return "; ".join([*([said] if said else []), *told_])
 
 
-def _problems(standing: Standing) -> Iterator[str]:
+def _silence(standing: Standing, now: datetime) -> str:
+    """What the controller owes, and whether it is slow or not running: told by when the last write came."""
+    if standing.aborted:
+        asked = "an abort was asked for"
+    elif standing.deaf:
+        asked = "a pause was lifted"
+    else:
+        asked = "its spec was changed"
+    since = standing.stamp.at if standing.stamp is not None else None
+    waited_s = (now - since).total_seconds() if since is not None else None
+    if waited_s is not None and waited_s < _SLOW_S:
+        return f"{asked}, and its controller has not reacted yet"
+    ago = f" for {waited_s:.0f} s" if waited_s is not None else ""
+    return f"{asked}, and no controller has reacted{ago}: is argo-rollouts running?"
+
+
+def _problems(standing: Standing, now: datetime) -> Iterator[str]:
     item = standing.item
+    if not standing.observed or standing.deaf:
+        silence = _silence(standing, now)
+        if silence.endswith("?"):
+            yield silence
     invalid = condition(item, "InvalidSpec")
     if invalid.get("status") == "True":
         yield str(invalid.get("message") or "its spec is invalid")
-    weight = text(item, "status", "canary", "weights", "verified")
-    if weight == "False":
+    if not standing.verified:
         yield "the traffic router does not confirm the weights"
+    for gate in gates_of(standing):
+        if gate.result in BAD:
+            yield told(gate)
+    if standing.reference and standing.referred is None:
+        yield f"{standing.reference}, which holds its template (workloadRef), can't be read"
     old = [
         key
         for key, one in standing.sets.items()

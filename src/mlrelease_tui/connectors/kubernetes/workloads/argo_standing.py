@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
-from mlrelease_tui.connectors.kubernetes.objects import at, count, table, text
+from mlrelease_tui.connectors.kubernetes.objects import at, count, items, name, table, text, when
 from mlrelease_tui.connectors.kubernetes.pods import Identity, identity_of
-from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP
+from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Stamp
 
 HASH_LABEL = "rollouts-pod-template-hash"
 """The label by which the controller tells its ReplicaSets apart."""
@@ -16,11 +18,19 @@ HASH_LABEL = "rollouts-pod-template-hash"
 
 @dataclass(frozen=True)
 class Standing:
-    """A Rollout with its ReplicaSets by hash, and the version that each runs."""
+    """A Rollout with its ReplicaSets by hash, and the version that each runs.
+
+    `referred` is the object that `workloadRef` names, None where there is none or it can't be seen; `runs` and `experiments` are
+    the Rollout's own; `scaler` is the name of the autoscaler that sets its replicas, "" for none.
+    """
 
     item: Object
     sets: Mapping[str, Object]
     versions: Mapping[str, Identity]
+    referred: Object | None = None
+    runs: tuple[Object, ...] = ()
+    experiments: tuple[Object, ...] = ()
+    scaler: str = ""
 
     @property
     def stable(self) -> str:
@@ -50,15 +60,87 @@ class Standing:
         return at(self.item, "spec", "paused") is True
 
     @property
+    def steps(self) -> list[Mapping[str, object]]:
+        return items(self.item, "spec", "strategy", "canary", "steps")
+
+    @property
+    def step(self) -> int | None:
+        """The step being taken, None for blue-green and where there are no steps. 0 is written down, unlike other zeros."""
+        index = at(self.item, "status", "currentStepIndex")
+        return index if isinstance(index, int) and self.steps else None
+
+    @property
+    def waits(self) -> tuple[str, ...]:
+        """Why the controller waits for a person: `CanaryPauseStep`, `BlueGreenPause`, `InconclusiveAnalysisRun` … Several at once
+        can be."""
+        return tuple(text(found, "reason") for found in items(self.item, "status", "pauseConditions"))
+
+    @property
+    def reference(self) -> str:
+        """The name of the object from which the pod template comes, "" where it is the Rollout's own."""
+        return text(self.item, "spec", "workloadRef", "name")
+
+    @property
+    def template_owner(self) -> Object:
+        """The object that holds the pod template, with what the Rollout says of itself where that one says nothing."""
+        if self.referred is None:
+            return self.item
+        meta = table(self.referred, "metadata")
+        said = {**table(self.item, "metadata", "annotations"), **table(meta, "annotations")}
+        return {**self.referred, "metadata": {**meta, "annotations": said}}
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether stable shrinks while the canary grows: traffic may go back only as fast as stable comes up again."""
+        return at(self.item, "spec", "strategy", "canary", "dynamicStableScale") is True
+
+    @property
+    def routed(self) -> bool:
+        """Whether a traffic router splits the requests."""
+        return bool(at(self.item, "spec", "strategy", "canary", "trafficRouting"))
+
+    @property
+    def verified(self) -> bool:
+        """False where the traffic router was asked and does not have the weights (yet)."""
+        return at(self.item, "status", "canary", "weights", "verified") is not False
+
+    @property
     def observed(self) -> bool:
-        """Whether the controller has looked at the newest spec: it keeps the generation as text."""
-        return text(self.item, "status", "observedGeneration") == text(self.item, "metadata", "generation")
+        """Whether the controller has looked at the newest spec: it keeps the generation as text. A template that is elsewhere
+        does not move the Rollout's own generation: its owner's is kept beside."""
+        if text(self.item, "status", "observedGeneration") != text(self.item, "metadata", "generation"):
+            return False
+        if self.referred is None:
+            return True
+        seen = text(self.item, "status", "workloadObservedGeneration")
+        return seen == text(self.referred, "metadata", "generation")
 
     @property
     def deaf(self) -> bool:
-        """A pause was lifted and the controller did not notice: it takes `controllerPause` away in the same moment."""
+        """Something was asked of the controller and it did not notice: it takes `controllerPause` away in the moment in which a
+        pause is lifted, and dates an abort in the moment in which it is asked for."""
         status = table(self.item, "status")
-        return status.get("controllerPause") is True and not status.get("pauseConditions") and not self.aborted
+        if self.aborted:
+            return not status.get("abortedAt")
+        return status.get("controllerPause") is True and not status.get("pauseConditions")
+
+    @property
+    def restarting(self) -> bool:
+        """Whether pods are still to be replaced: the controller writes the time down when none is older."""
+        wanted = text(self.item, "spec", "restartAt")
+        return bool(wanted) and when(wanted) != when(text(self.item, "status", "restartedAt"))
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Who wrote last, to the Rollout or to the object that holds its template."""
+        found = [marks.last_writer(one) for one in (self.item, self.referred) if one is not None]
+        return max((stamp for stamp in found if stamp is not None), key=_moment, default=None)
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Versions that were stable before, newest first, without the one that is stable now."""
+        found = marks.history_of(self.item) or (marks.history_of(self.referred) if self.referred is not None else ())
+        return tuple(version for version in found if version != self.version(self.stable))
 
     @property
     def settled(self) -> bool:
@@ -79,8 +161,8 @@ class Standing:
         if self.blue_green:
             active = text(self.item, "status", "blueGreen", "activeSelector") or self.stable
             return {key: ALL_TRAFFIC_BP if key == active else 0 for key in self.sets}
-        if at(self.item, "spec", "strategy", "canary", "trafficRouting"):
-            return self._routed()
+        if self.routed:
+            return self._routed() if self.verified else {}
         total = sum(wanted.values())
         if not total:
             return {}
@@ -101,10 +183,31 @@ class Standing:
         return {key: weight for key, weight in found.items() if key}
 
 
-def standing_of(item: Object, sets: tuple[Object, ...]) -> Standing:
+def _moment(stamp: Stamp) -> float:
+    return stamp.at.timestamp() if isinstance(stamp.at, datetime) else 0.0
+
+
+def standing_of(
+    item: Object,
+    sets: Sequence[Object],
+    *,
+    referred: Object | None = None,
+    runs: Sequence[Object] = (),
+    experiments: Sequence[Object] = (),
+    scaler: str = "",
+) -> Standing:
     """The Rollout with those of its ReplicaSets that matter, by hash."""
     by_hash = {text(found, "metadata", "labels", HASH_LABEL): found for found in sets}
-    return Standing(item, by_hash, _versions(item, by_hash))
+    return Standing(item, by_hash, _versions(item, by_hash), referred, tuple(runs), tuple(experiments), scaler)
+
+
+def scaler_of(item: Object, scalers: Sequence[Object]) -> str:
+    """The name of the HorizontalPodAutoscaler that sets this object's replicas, "" where none does."""
+    for scaler in scalers:
+        target = table(scaler, "spec", "scaleTargetRef")
+        if target.get("kind") == item.get("kind", "Rollout") and target.get("name") == name(item):
+            return name(scaler)
+    return ""
 
 
 def _versions(item: Object, by_hash: dict[str, Object]) -> dict[str, Identity]:
