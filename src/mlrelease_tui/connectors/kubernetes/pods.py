@@ -9,14 +9,16 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes.answers import Object
-from mlrelease_tui.connectors.kubernetes.marks import IMAGE, VERSION, said
-from mlrelease_tui.connectors.kubernetes.objects import items, table, text
-from mlrelease_tui.connectors.kubernetes.patching import Op, add, replace, test
+from mlrelease_tui.connectors.kubernetes.marks import IMAGE, MODEL, VERSION, said
+from mlrelease_tui.connectors.kubernetes.objects import items, notes, table, text
+from mlrelease_tui.connectors.kubernetes.patching import Op, add, pointer, replace, test
 from mlrelease_tui.domain.rollout import BindingSource
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
 
-_MODEL_URI: Final = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[^/@]+)$")
+_MODEL_URI: Final = re.compile(r"models:/(?P<name>[^/@\s]+)(?:/(?P<version>[^/@\s]+)|@(?P<alias>[^/@\s]+))$")
+TEMPLATE: Final = ("spec", "template")
+"""Where most workloads keep their pod template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which model and version a template runs, and where that was read. `version` is never ""."""
+    """Which model and version a template runs, and where the model was read (NONE where there is none but an image). `version` is
+    never ""."""
 
     model: str
     version: str
@@ -50,18 +53,30 @@ class Identity:
 
 def identity_of(template: Object, owner: Object) -> Identity:
     """Labels and annotations first (the template's for the version, the owner's for the model), then a model URI in an argument or
-    variable of a container, then the image: its tag, else its digest."""
+    variable of a container, then the image: its tag, else its digest.
+
+    A URI that names an alias (`models:/fraud@champion`) loads what that pointed at when the pod started: nobody can say which.
+    """
     images = [Image.parse(text(container, "image")) for container in items(template, "spec", "containers")]
     image = images[0] if images else Image("")
     uris = [found for value in _texts(template) if (found := _MODEL_URI.search(value))]
-    model = said(owner, f"{VERSION.rpartition('/')[0]}/model") or (uris[0]["name"] if uris else "")
+    model, source = _model(template, owner, uris)
     if version := said(template, VERSION):
-        return Identity(model, version, image.digest, BindingSource.LABEL)
+        return Identity(model, version, image.digest, source)
     if uris:
-        return Identity(model, uris[0]["version"], image.digest, BindingSource.STORAGE_URI)
+        version = uris[0]["version"] or f"@{uris[0]['alias']}"
+        return Identity(model, version, image.digest, source)
     if image.tag:
-        return Identity(model, image.tag, image.digest, BindingSource.LABEL if model else BindingSource.NONE)
-    return Identity(model, image.digest.removeprefix("sha256:")[:12] or "unknown", image.digest, BindingSource.DIGEST)
+        return Identity(model, image.tag, image.digest, source)
+    version = image.digest.removeprefix("sha256:")[:12] or "unknown"
+    return Identity(model, version, image.digest, source if model else BindingSource.DIGEST)
+
+
+def _model(template: Object, owner: Object, uris: list[re.Match[str]]) -> tuple[str, BindingSource]:
+    for item in (owner, template):
+        if model := said(item, MODEL):
+            return model, BindingSource.ANNOTATION if MODEL in notes(item) else BindingSource.LABEL
+    return (uris[0]["name"], BindingSource.STORAGE_URI) if uris else ("", BindingSource.NONE)
 
 
 def _texts(template: Object) -> Iterator[str]:
@@ -72,13 +87,14 @@ def _texts(template: Object) -> Iterator[str]:
             yield str(part).partition("=")[2] or str(part)
 
 
-def deploy_ops(owner: Object, artifact: Artifact, *, root: str = "/spec/template") -> tuple[Op, ...]:
-    """The operations that put another version into a pod template: where the running one is named, the new one is named instead.
+def deploy_ops(owner: Object, artifact: Artifact, *, at: tuple[str, ...] = TEMPLATE) -> tuple[Op, ...]:
+    """The operations that put another version into the pod template `at` this place: where the running one is named, the new one is
+    named instead.
 
     Named by a template of ours in an annotation (`mlrelease.dev/image: registry/scorer:{version}`), by a model URI in the
     environment or arguments, or by the image's tag. Refused where it is named nowhere.
     """
-    template = table(owner, "spec", "template")
+    template, root = table(owner, *at), pointer(*at)
     found: list[Op] = []
     containers = items(template, "spec", "containers")
     if pattern := said(owner, IMAGE):
@@ -95,6 +111,15 @@ def deploy_ops(owner: Object, artifact: Artifact, *, root: str = "/spec/template
     return (*found, *_label_ops(root, template, artifact.version))
 
 
+def image_tests(owner: Object, *, at: tuple[str, ...] = TEMPLATE) -> tuple[Op, ...]:
+    """Tests that its containers run the images that were read."""
+    containers = items(table(owner, *at), "spec", "containers")
+    return tuple(
+        test(pointer(*at, "spec", "containers", str(index), "image"), text(container, "image"))
+        for index, container in enumerate(containers)
+    )
+
+
 def _image_ops(root: str, containers: list[Any], image: str) -> list[Op]:
     if not containers:
         return []
@@ -107,7 +132,11 @@ def _uri_ops(root: str, containers: list[Any], artifact: Artifact) -> list[Op]:
         return []
     found: list[Op] = []
     for index, container in enumerate(containers):
-        for key, entries in (("env", items(container, "env")), ("args", items(container, "args"))):
+        for key, entries in (
+            ("env", items(container, "env")),
+            ("command", items(container, "command")),
+            ("args", items(container, "args")),
+        ):
             for place, entry in enumerate(entries):
                 value = text(entry, "value") if isinstance(entry, Mapping) else str(entry)
                 if not _MODEL_URI.search(value):

@@ -6,5 +6,6 @@ from typing import Final
 
 from mlrelease_tui.connectors.kubernetes.workloads.api import Workload
 from mlrelease_tui.connectors.kubernetes.workloads.argo import ArgoRollouts
+from mlrelease_tui.connectors.kubernetes.workloads.deployment import Deployments
 
-ALL: Final[tuple[Workload, ...]] = (ArgoRollouts(),)
+ALL: Final[tuple[Workload, ...]] = (ArgoRollouts(), Deployments())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -16,11 +16,21 @@ from mlrelease_tui.connectors.kubernetes.objects import owner_uid
 from mlrelease_tui.domain.rollout import Endpoint
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which workloads are shown of kinds that mostly serve no model (Deployments, jobs): `everything`, or those that say themselves
+    which model they serve and those that configuration binds to one (`bound`, by namespace and name)."""
+
+    everything: bool = True
+    bound: frozenset[Key] = frozenset()
+
+
 @dataclass(frozen=True)
 class World:
     """Objects of one moment, by kind."""
 
     objects: Mapping[Resource, Mapping[Key, Object]]
+    choice: Choice = field(default_factory=Choice)
 
     def of(self, resource: Resource) -> Mapping[Key, Object]:
         return self.objects.get(resource, {})
@@ -28,6 +38,17 @@ class World:
     def owned(self, resource: Resource, uid: str) -> tuple[Object, ...]:
         """The objects of a kind whose controller has this uid."""
         return tuple(self._by_owner.get((resource, uid), ()))
+
+    def index(self, what: str, build: Callable[[], Mapping[Key, Object]]) -> Mapping[Key, Object]:
+        """An index over its objects, built once under this name."""
+        found = self._indexes.get(what)
+        if found is None:
+            found = self._indexes[what] = build()
+        return found
+
+    @cached_property
+    def _indexes(self) -> dict[str, Mapping[Key, Object]]:
+        return {}
 
     @cached_property
     def _by_owner(self) -> Mapping[tuple[Resource, str], list[Object]]:
@@ -96,6 +117,24 @@ class Wishing(Protocol):
 
     def wishes(self, served: Served) -> tuple[Resource, ...]:
         """Kinds that it reads where the cluster serves them and we may see them; without them it shows less."""
+        ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """A workload whose kind mostly serves no model."""
+
+    def passed_over(self, world: World, served: Served) -> int:
+        """How many of its kind are no endpoints, because nothing says which model they serve."""
+        ...
+
+
+@runtime_checkable
+class Podded(Protocol):
+    """A workload of pods: what ails them is asked for only where it is not ready."""
+
+    def selector(self, sighting: Sighting, world: World, served: Served) -> Object:
+        """The label selector of its pods."""
         ...
 
 
