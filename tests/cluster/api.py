@@ -258,7 +258,9 @@ class Kubectl:
         assert files, f"no custom resource definition in {', '.join(map(str, sources))}"
         words = [word for file in files for word in ("-f", str(file))]
         self("apply", "--server-side", "--force-conflicts", *words, within_s=120.0)
-        self("wait", "--for=condition=Established", "--timeout=60s", *words, within_s=90.0)
+        # kubectl gives up at once on a definition that the server has not begun to look at.
+        established = ("wait", "--for=condition=Established", "--timeout=30s", *words)
+        wait_for(lambda: self.run(*established).returncode == 0, otherwise=lambda: self.run(*established).stderr)
 
 
 def _text(manifest: str | Mapping[str, Any]) -> str:

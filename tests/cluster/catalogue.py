@@ -26,10 +26,12 @@ class Programs:
     """Flags of the linker."""
     minutes: int = 1
     """How long a cold build takes on two cores, in minutes: said before it begins."""
+    modules: Path = MODULES
+    """The folder that has the module's folder."""
 
     @property
     def folder(self) -> Path:
-        return MODULES / self.name
+        return self.modules / self.name
 
     @property
     def binaries(self) -> tuple[str, ...]:

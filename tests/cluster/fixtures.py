@@ -61,9 +61,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def foreign(kubeconfig: Path, folder: Path) -> Iterator[Cluster]:
+def foreign(kubeconfig: Path, folder: Path, kubectl_program: str | None = None) -> Iterator[Cluster]:
     """The cluster that somebody's kubeconfig names, reached through `kubectl proxy` on a socket that only this user can open."""
-    program = shutil.which("kubectl")
+    program = kubectl_program or shutil.which("kubectl")
     if program is None:
         unavailable(f"{KUBECONFIG_VARIABLE} is set and kubectl is not on the PATH")
     kubectl = Kubectl(Path(program), kubeconfig, cache=folder / "kubectl-cache")

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,11 @@ NAMESPACE: Final = "knative-serving"
 INGRESS_CLASS: Final = "fake.ingress.networking.knative.dev"
 
 _START_S: Final = 60.0
+_CONTROLLER_LEASES: Final = tuple(
+    f"controller.knative.dev.serving.pkg.reconciler.{name}.reconciler."
+    for name in ("configuration", "revision", "route", "serverlessservice", "service")
+)
+_AUTOSCALER_LEASE: Final = "autoscaler-bucket-"
 _WEBHOOKS: Final = (
     (MUTATING, "webhook.serving.knative.dev"),
     (VALIDATING, "validation.webhook.serving.knative.dev"),
@@ -72,8 +78,8 @@ class Knative:
         for program in (self.controller, self.autoscaler, self.ingress):
             if not program.running:
                 program.start()
-        for program in (self.controller, self.autoscaler):
-            program.wait_ready(lambda program=program: self._leads(program), within_s=_START_S)  # type: ignore[misc]
+        self.controller.wait_ready(lambda: self._leads(self.controller, *_CONTROLLER_LEASES), within_s=_START_S)
+        self.autoscaler.wait_ready(lambda: self._leads(self.autoscaler, _AUTOSCALER_LEASE), within_s=_START_S)
 
     def stop(self) -> None:
         """SIGTERM to all, SIGKILL to those who drain: the webhook takes 45 s for it."""
@@ -142,11 +148,14 @@ class Knative:
                 return False
         return all(_trusted(api.get(kind, "", name)) for kind, name in _WEBHOOKS)
 
-    def _leads(self, program: Program) -> bool:
-        name = program.name.partition("-")[2]
-        leases = self.control_plane.api.items(LEASES, NAMESPACE)
-        holders = [str(lease["spec"].get("holderIdentity") or "") for lease in leases]
-        return any(holder.startswith(f"{name}-0_") for holder in holders)
+    def _leads(self, program: Program, *names: str) -> bool:
+        """Whether a program has renewed leases of these names since it was started."""
+        renewed = [
+            str(lease["metadata"]["name"])
+            for lease in self.control_plane.api.items(LEASES, NAMESPACE)
+            if datetime.fromisoformat(lease["spec"]["renewTime"]) > program.started
+        ]
+        return all(any(lease.startswith(name) for lease in renewed) for name in names)
 
 
 def _trusted(configuration: Json) -> bool:

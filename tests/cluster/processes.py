@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,8 @@ class Program:
         self._inherit = tuple(inherit)
         self._within = within
         self._child: subprocess.Popen[bytes] | None = None
+        self.started = datetime.min.replace(tzinfo=UTC)
+        """When it was started last."""
 
     def start(self) -> None:
         """Start it, its output appended to its log. StartError where the program can't be executed."""
@@ -61,6 +64,7 @@ class Program:
             if within is not None:
                 within()
 
+        self.started = datetime.now(UTC)
         with self.log.open("ab") as output:
             try:
                 self._child = subprocess.Popen(
