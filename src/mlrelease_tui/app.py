@@ -116,6 +116,10 @@ class MlreleaseApp(ThemedApp):
                 return screen
         raise LookupError("no view is open")
 
+    def awaits_focus(self) -> bool:
+        dock = self.current.dock if self.screen is self.current else None
+        return dock is not None and not dock.has_focus_within
+
     def _heard(self, fact: Fact) -> None:
         from mlrelease_tui.store.facts import AuditObserved
 

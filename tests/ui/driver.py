@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.ui.scenes import NOW
 from tests.ui.stand_in import ScriptedDesk, ScriptedReader, services
+from textual import events
 from textual.pilot import Pilot
 
 from mlrelease_tui.app import MlreleaseApp
@@ -114,6 +115,15 @@ class Driver:
         """Press keys by Textual's names."""
         await self.pilot.press(*pressed)
         await self.settle()
+
+    def burst(self, *pressed: str) -> None:
+        """Keys that come all at once, as a terminal sends what was typed while the program was busy."""
+        names = {"/": "slash", ":": "colon"}
+        for key in pressed:
+            name = names.get(key, key)
+            event = events.Key(name, key if len(key) == 1 else None)
+            event.set_sender(self.app)
+            self.app.post_message(event)
 
     async def type(self, text: str) -> None:
         names = {

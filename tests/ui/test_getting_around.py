@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from tests.ui import scenes
 from tests.ui.driver import driving
 
@@ -39,6 +40,15 @@ async def test_filter_narrows_as_it_is_typed_and_esc_shows_all() -> None:
         assert "[filter: churn]" in driver.text
         await driver.key("escape")
         assert len(driver.table.keys) == 7
+
+
+@pytest.mark.parametrize(("first", "typed"), [("/", "WBnw"), (":", "qWhold"), ("ctrl+p", "BBy")])
+async def test_keys_typed_in_a_burst_reach_what_the_first_one_opened(first: str, typed: str) -> None:
+    async with driving(scenes.degraded()) as driver:
+        driver.burst(first, *typed)
+        await driver.until(lambda: isinstance(dock := driver.app.current.dock, Prompt) and dock.text == typed, typed)
+        assert "READ-ONLY" in driver.text
+        assert driver.app.current.planning is None, "no plan was opened"
 
 
 async def test_n_goes_from_match_to_match() -> None:

@@ -261,9 +261,9 @@ async def test_rows_keep_their_places_while_the_menu_is_open(tmp_path: Path) -> 
         before = driver.table.keys
         assert before == (FRAUD.id, WINE.id)
         await driver.press("endpoint.actions")
-        driver.seat.backend.endpoints[WINE] = replace(
-            driver.seat.backend.endpoints[WINE], problems=(SafeText("its disk is full"),)
-        )
+        wine, canary = driver.seat.backend.endpoints[WINE], driver.seat.backend.endpoints[FRAUD].rollout
+        driver.seat.backend.endpoints[WINE] = replace(wine, rollout=canary, problems=(SafeText("its disk is full"),))
+        await driver.read()
         driver.seat.store.emit(VerdictReached(WINE, Verdict(VerdictKind.HARM, "wine burns")))
         await driver.read()
         assert driver.table.keys == before

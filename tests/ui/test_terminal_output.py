@@ -156,6 +156,7 @@ def test_a_resize_storm_ends_on_a_whole_screen() -> None:
             terminal.resize(columns, rows)
             terminal.pump(0.01)
         terminal.resize(80, 24)
+        terminal.wait(lambda t: t.lines[23].startswith(" Enter"), "the footer in its place")
         terminal.wait_quiet(0.5)
         assert "fraud-scorer" in terminal.text
         assert "READ-ONLY" in terminal.lines[0]

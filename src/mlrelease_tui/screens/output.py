@@ -8,10 +8,10 @@ from typing import Any, Final
 from rich.console import RenderableType
 from textual import events
 from textual._compositor import ChopsUpdate, LayoutUpdate
-from textual.app import App
 from textual.filter import LineFilter
 from textual.screen import Screen
 
+from mlrelease_tui.screens.in_order import InOrderApp
 from mlrelease_tui.widgets.frame import Frame
 from mlrelease_tui.widgets.line_filter import SafeOutput
 
@@ -22,7 +22,7 @@ _SYNC_START: Final = "\x1b[?2026h"
 _SYNC_END: Final = "\x1b[?2026l"
 
 
-class FrameApp(App[None]):
+class FrameApp(InOrderApp):
     """Base of the app: everything between Textual's compositor and the terminal."""
 
     def __init__(self, *, ascii: bool = False, **kwargs: Any) -> None:

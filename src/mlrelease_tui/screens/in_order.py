@@ -1,0 +1,65 @@
+"""Keys one after another: each is acted on before the next is looked at.
+
+Textual forwards a key to whoever has the focus when it arrives, and acts on it later. Of `/wine`, typed in one burst, the `/`
+would open the filter while `w` is already on its way to the list, where it is a key of its own. Here the next key waits until
+the one before was acted on and what that opened has the focus, so that nothing typed ahead becomes another command.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+
+_LOOK_S: Final = 0.02
+_LOOKS: Final = 50
+"""What was opened and does not take the focus within a second never will: keys go on without it."""
+
+
+class InOrderApp(App[None]):
+    """Base of the app that hands out keys in order. `awaits_focus` says whether something is being opened for them."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]
+        self._typed: deque[events.Key] = deque()
+        self._acting = False
+
+    def awaits_focus(self) -> bool:
+        """Whether a prompt or menu is open that keys are meant for and that does not have the focus yet."""
+        return False
+
+    async def on_event(self, event: events.Event) -> None:
+        if not isinstance(event, events.Key) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._typed.append(event)
+        if not self._acting:
+            await self._next_key()
+
+    async def _next_key(self) -> None:
+        if not self._typed:
+            self._acting = False
+            return
+        self._acting = True
+        event = self._typed.popleft()
+        target = self.focused or self.screen
+        path: list[MessagePump] = list(target.ancestors_with_self)
+        await super().on_event(event)
+        # A key goes up from the focus to the app, by way of each one's queue; so does this, behind it.
+        self._follow(path)
+
+    def _follow(self, path: list[MessagePump]) -> None:
+        running = [node for node in path if node.is_running]
+        if running:
+            running[0].call_later(self._follow, running[1:])
+        else:
+            self._acted(_LOOKS)
+
+    def _acted(self, looks: int) -> None:
+        if looks and self._typed and self.awaits_focus():
+            self.set_timer(_LOOK_S, lambda: self._acted(looks - 1))
+        else:
+            self.call_later(self._next_key)
