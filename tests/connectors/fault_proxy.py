@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -105,10 +106,12 @@ class _Rule:
 class FaultProxy:
     """See the module. Without a rule that fits, a request passes unharmed; of several that fit the first counts."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` is how the real server is spoken to, where that is by TLS; clients speak plainly with the proxy."""
         self.requests: list[Request] = []
         self.port = 0
         self._upstream = (host, port)
+        self._tls = tls
         self._rules: list[_Rule] = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -214,7 +217,7 @@ class FaultProxy:
             writer.close()
 
     async def _sent(self, request: Request) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection(*self._upstream)
+        reader, writer = await asyncio.open_connection(*self._upstream, ssl=self._tls)
         own = {
             "host": f"{self._upstream[0]}:{self._upstream[1]}",
             "connection": "close",
