@@ -49,6 +49,7 @@ class ScrapeConnector:
         self._timeout_s = min(settings.timeout_s, 10.0)
         self._monotonic = monotonic
         self._client: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
 
     async def probe(self) -> ConnectionHealth:
         """Scrape every target once. One that fails is named; the others still count."""
@@ -147,14 +148,11 @@ class ScrapeConnector:
         return await asyncio.to_thread(parse, text, _NAMES, _shown(url))
 
     async def _get(self, url: str) -> str:
+        client = await self._opened()
         import httpx
 
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                timeout=httpx.Timeout(self._timeout_s, connect=CONNECT_S), follow_redirects=False, trust_env=True
-            )
         try:
-            async with self._client.stream("GET", url, headers=await self._headers(url)) as response:
+            async with client.stream("GET", url, headers=await self._headers(url)) as response:
                 _raise_for(response.status_code, response.headers.get("retry-after", ""), _shown(url))
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
@@ -172,6 +170,18 @@ class ScrapeConnector:
             raise Unreachable(
                 f"{_shown(url)} can't be reached: {type(error).__name__}", hint="is the server running?"
             ) from None
+
+    async def _opened(self) -> httpx.AsyncClient:
+        # All targets are asked at once: one of them opens the client, in a thread, since the import takes many frames.
+        async with self._opening:
+            client = self._client = self._client or await asyncio.to_thread(self._open)
+        return client
+
+    def _open(self) -> httpx.AsyncClient:
+        import httpx
+
+        limits = httpx.Timeout(self._timeout_s, connect=CONNECT_S)
+        return httpx.AsyncClient(timeout=limits, follow_redirects=False, trust_env=True)
 
     async def _headers(self, url: str) -> dict[str, str]:
         """The credential goes to configured targets only, never to an address that a backend told us."""
