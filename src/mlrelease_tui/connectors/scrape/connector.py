@@ -174,9 +174,9 @@ class ScrapeConnector:
     async def _opened(self) -> httpx.AsyncClient:
         # All targets are asked at once: one of them opens the client, in a thread, since the import takes many frames.
         async with self._opening:
-            client = self._client or await asyncio.to_thread(self._open)
-            self._client = client
-        return client
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._open)
+            return self._client
 
     def _open(self) -> httpx.AsyncClient:
         import httpx
