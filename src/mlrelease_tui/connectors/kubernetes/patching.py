@@ -59,7 +59,8 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One JSON Patch on one object. `hold` True writes down who holds it, False takes that away. `notes` are annotations."""
+    """One JSON Patch on one object. `hold` True writes down who holds it, False takes that away. `notes` are annotations.
+    `follows`: it builds on what the write before it brings about, so that nobody can try it beforehand."""
 
     resource: Resource
     item: Object
@@ -68,6 +69,7 @@ class Patch:
     template: Template | None = None
     hold: bool | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    follows: bool = False
 
     def payload(self) -> str:
         """Canonical JSON, as `performing` reads it."""
@@ -87,6 +89,8 @@ class Patch:
                 "uid": self.template.uid,
                 "without_label": self.template.without_label,
             }
+        if self.follows:
+            found["follows"] = True
         if self.hold is not None:
             found["hold"] = self.hold
         if self.notes:

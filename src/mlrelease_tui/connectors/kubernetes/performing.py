@@ -59,6 +59,9 @@ class Performing:
         payload = json.loads(write.payload)
         resource = _resource(payload["resource"])
         checks = [await self._may(resource, payload)]
+        if payload.get("follows"):
+            later = f"{payload['resource'][3]} {SafeText(payload['name'])}: it builds on the write before it"
+            return (*checks, Check("dry run", CheckStatus.UNKNOWN, later))
         try:
             _, item = await self._object(payload)
             ops = await self._ops(payload, item, None)

@@ -211,8 +211,7 @@ def _variants(standing: Standing) -> tuple[Variant, ...]:
     for key in dict.fromkeys(shown):
         one, identity = standing.sets[key], standing.versions[key]
         empty = key != standing.stable and not wanted[key] and not count(one, "status", "replicas")
-        if empty and (standing.aborted or not standing.in_flight):
-            # What was scaled away serves nobody, even while the spec still names it (after an abort).
+        if empty and not standing.in_flight:
             continue
         found.append(
             Variant(

@@ -96,7 +96,7 @@ class Back(Writing):
                 test("/metadata/uid", uid(holder)),
                 test("/metadata/generation", at(holder, "metadata", "generation")),
             ]
-        restored = self._restored(resource, holder, key, tuple(guard))
+        restored = replace(self._restored(resource, holder, key, tuple(guard)), follows=bool(traffic))
         effect = Effect(
             f"aborted, {endpoint.rollout.to_version} is still in the spec" if traffic else self._now(),
             f"{SafeText(wanted)} alone",
@@ -140,8 +140,8 @@ class Back(Writing):
             test("/status/currentPodHash", key),
             put("/status/promoteFull", True),
         )
-        full = self._on_status(
-            ops,
+        full = self._patch(
+            Patch(self._kinds.rollouts, standing.item, ops, subresource="status", follows=True),
             Effect(
                 f"a rollout to {SafeText(wanted)} has begun",
                 f"{SafeText(wanted)} alone",
