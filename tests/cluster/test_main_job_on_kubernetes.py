@@ -1,4 +1,4 @@
-"""The main job on Kubernetes, by keys: a Rollout paused at 10 % under its real controller, rolled back by one plan, verified, audited."""
+"""The main job on Kubernetes, by keys: a Rollout paused at 10 %, rolled back under its real controller, verified, audited."""
 
 from __future__ import annotations
 
