@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui.connectors.api import Settings
@@ -17,9 +18,7 @@ from mlrelease_tui.connectors.kubernetes.answers import Gone, Object, refusal_of
 from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
 from mlrelease_tui.connectors.kubernetes.link import CONNECT_S, FIELD_MANAGER, Link
 from mlrelease_tui.errors import (
-    NotFound,
     OutcomeUnknown,
-    RateLimited,
     ReleaseError,
     TimedOut,
     Unauthenticated,
@@ -166,12 +165,8 @@ class KubeApi:
     def _page(self, content: bytes, resource: Resource) -> tuple[Raw, str]:
         import msgspec
 
-        class Listed(msgspec.Struct):
-            items: list[msgspec.Raw] | None
-            metadata: dict[str, Any] = {}
-
         try:
-            found = msgspec.json.decode(content, type=Listed)
+            found = msgspec.json.decode(content, type=_listed())
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnexpectedAnswer(
                 f"{self.where} lists {resource.plural} in a way that can't be read", hint="is it an API server?"
@@ -201,8 +196,8 @@ class KubeApi:
                 async for text in response.aiter_lines():
                     if text:
                         yield self._event(text, resource)
-        except httpx.TransportError as error:
-            raise await self._link.lost(error, asked) from error
+        except (httpx.TransportError, TimeoutError) as error:
+            raise await self._lost(error, asked) from error
 
     @asynccontextmanager
     async def _streamed(self, path: str, params: Mapping[str, str], asked: str) -> AsyncIterator[httpx.Response]:
@@ -421,13 +416,16 @@ class KubeApi:
         return found
 
 
+@cache
+def _listed() -> Any:
+    """The type of a list whose objects are not read yet."""
+    import msgspec
+
+    return msgspec.defstruct("Listed", [("items", list[msgspec.Raw] | None), ("metadata", dict[str, Any])])
+
+
 def _decoded(item: bytes | memoryview) -> Object:
     import msgspec
 
     found = msgspec.json.decode(item)
     return found if isinstance(found, dict) else {}
-
-
-def is_passing(error: ReleaseError) -> bool:
-    """Whether a failed read says nothing of the kind that was asked for: the link, the server or our credential is in trouble."""
-    return not isinstance(error, NotFound) and isinstance(error, TimedOut | RateLimited | Unauthenticated)

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from mlrelease_tui.connectors.api import Receipt, Settings, capabilities
-from mlrelease_tui.connectors.kubernetes import kubeconfig
-from mlrelease_tui.connectors.kubernetes.answers import Object
+from mlrelease_tui.connectors.kubernetes import incluster, kubeconfig
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
+from mlrelease_tui.connectors.kubernetes.catalogue import Catalogue, Terms
 from mlrelease_tui.connectors.kubernetes.discovery import Served, discover
+from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
 from mlrelease_tui.connectors.kubernetes.link import warnings_of
-from mlrelease_tui.connectors.kubernetes.mirror import Key, Mirror
-from mlrelease_tui.connectors.kubernetes.objects import text
+from mlrelease_tui.connectors.kubernetes.mirror import Mirror
 from mlrelease_tui.connectors.kubernetes.performing import Performing
+from mlrelease_tui.connectors.kubernetes.podwatch import PodWatch
+from mlrelease_tui.connectors.kubernetes.session import Session
+from mlrelease_tui.connectors.kubernetes.shelf import CAME_OR_WENT, Token
 from mlrelease_tui.connectors.kubernetes.workloads import ALL
-from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, Wishing, Workload, World
+from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, Frame, Reading, Wishing, Workload
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Stamp
 from mlrelease_tui.domain.text import SafeText, raw
-from mlrelease_tui.errors import Forbidden, NotFound, ReleaseError, Unauthenticated
+from mlrelease_tui.errors import CredentialError, Forbidden, NotFound, ReleaseError, Unauthenticated
 
 KIND: Final = "kubernetes"
-_WHO: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+_REMEMBERED: Final = 32
+"""Endpoints whose last look is kept, for the plan that is made of it."""
+_TOGETHER_S: Final = 0.1
+"""Changes that come so close are told at once: a controller writes many objects for one thing that happens."""
+_SERVED_S: Final = 300.0
+"""Seconds after which it is asked again which kinds the cluster serves."""
 
 
 class KubernetesConnector:
@@ -37,15 +47,19 @@ class KubernetesConnector:
     def __init__(self, settings: Settings) -> None:
         self.name = settings.name
         self._settings = settings
-        options = settings.options
-        paths = kubeconfig.paths_of(settings.environ, str(options.get("kubeconfig", "")))
-        self._context = kubeconfig.load(paths).context(str(options.get("context", "")))
+        self._context = _context_of(settings)
         self._api = KubeApi(self._context, settings)
+        namespaces = tuple(str(item) for item in settings.options.get("namespaces", ()))
+        home = self._context.namespace or "default"
+        self._session = Session(self._api, home, str(settings.options.get("cluster_uid", "")))
         self._performing = Performing(self._api)
-        self._mirror = Mirror(self._api, tuple(str(item) for item in options.get("namespaces", ())), settings.now)
+        self._mirror = Mirror(self._api, namespaces, settings.now, home=home)
+        self._catalogue = Catalogue(self._mirror)
+        self._pods = PodWatch(self._api)
         self._served: Served | None = None
+        self._served_s = 0.0
         self._discovering = asyncio.Lock()
-        self._known: dict[EndpointRef, tuple[Workload, Reading]] = {}
+        self._looked: OrderedDict[EndpointRef, tuple[Workload, Reading]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"KubernetesConnector({self.name!r}, {self._context.name!r})"
@@ -53,14 +67,12 @@ class KubernetesConnector:
     async def probe(self) -> ConnectionHealth:
         started = time.monotonic()
         error: ReleaseError | None = None
-        version, user, uid = "", "", ""
         try:
-            answer = await self._api.get("/version")
-            version = text(answer, "gitVersion")
-            user = await self._who()
-            uid = await self._cluster_uid()
+            await self._session.look()
         except ReleaseError as failure:
             error = failure
+        session = self._session
+        cluster = f", cluster {session.uid[:8]}" if session.uid else ""
         return ConnectionHealth(
             name=self.name,
             kind=KIND,
@@ -70,93 +82,143 @@ class KubernetesConnector:
             error=SafeText(error.message if error else ""),
             hint=SafeText(error.hint if error else ""),
             latency_s=None if error else time.monotonic() - started,
-            server=SafeText(f"Kubernetes {version}" + (f", cluster {uid[:8]}" if uid else "") if version else ""),
+            server=SafeText(f"Kubernetes {session.version}{cluster}" if session.version else ""),
             address=SafeText(self._context.server),
-            identity=SafeText(user),
+            identity=SafeText(session.user),
             credential_source=self._api.identity.source,
             capabilities=capabilities(self),
-            warnings=tuple(SafeText(warning) for warning in warnings_of(self._context)),
+            warnings=tuple(SafeText(warning) for warning in self._warnings()),
             observed_at=self._settings.now(),
         )
 
-    async def _who(self) -> str:
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        answer = await self._api.create(_WHO, body, asked="who we are")
-        return text(answer, "status", "userInfo", "username")
-
-    async def _cluster_uid(self) -> str:
-        """The uid of the namespace kube-system: the usual name of a cluster; "" where we may not read it."""
-        try:
-            return text(await self._api.get("/api/v1/namespaces/kube-system"), "metadata", "uid")
-        except (Forbidden, NotFound):
-            return ""
+    def _warnings(self) -> tuple[str, ...]:
+        found = [*warnings_of(self._context), *self._mirror.notes(), *self._session.notes()]
+        if passed := self._catalogue.passed_over:
+            found.append(f"{passed} other workloads, not models: `all = true` shows them")
+        return tuple(found)
 
     async def close(self) -> None:
         await self._api.close()
+
+    @property
+    def mirror(self) -> Mirror:
+        return self._mirror
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent since the start; a watch is one."""
+        return self._api.traffic.requests
 
     # --- reading
 
     async def endpoints(self) -> tuple[Endpoint, ...]:
         served = await self._discovered()
-        if not self._mirror.live:
-            await self._mirror.load(self._wanted(served), optional=self._optional(served))
-        world = World({resource: self._mirror.objects(resource) for resource in self._wanted(served)})
-        found = self._readings(world, served)
-        self._known = found
-        return tuple(found[ref][1].endpoint for ref in sorted(found))
+        await self._mirror.load(self._wanted(served), self._catalogue.note, optional=self._optional(served))
+        self._mirror.check()
+        terms = self._terms(served)
+        found = await self._catalogue.refresh(terms, more=self._pods.shelves(served))
+        changed = await self._pods.look(served, self._catalogue.ailing())
+        if changed:
+            self._catalogue.note(changed)
+            found = await self._catalogue.refresh(terms, more=self._pods.shelves(served))
+        return found
+
+    def seen_at(self) -> datetime | None:
+        return self._mirror.good_at()
 
     async def endpoint(self, ref: EndpointRef) -> Endpoint:
         served = await self._discovered()
         key = (raw(ref.namespace), raw(ref.name))
-        known = self._known.get(ref)
-        for workload in [known[0]] if known is not None else [item for item in ALL if item.needs(served)]:
+        known = self._catalogue.workload(ref)
+        frame = self._frame()
+        for workload in [known] if known is not None else [item for item in ALL if item.needs(served)]:
             try:
                 world = await workload.look(self._api, served, key)
             except NotFound:
                 continue
             for sighting in workload.sightings(world, served):
                 if (sighting.namespace, sighting.name) == key:
-                    reading = workload.read(sighting, world, served, self._frame())
-                    self._known[ref] = (workload, reading)
+                    reading = workload.read(sighting, world, served, frame)
+                    self._remember(ref, workload, reading)
                     return reading.endpoint
-        self._known.pop(ref, None)
+        self._looked.pop(ref, None)
         raise NotFound(f"{self.name} has no endpoint {ref}", hint="`mlrelease status` lists the endpoints")
 
+    def _remember(self, ref: EndpointRef, workload: Workload, reading: Reading) -> None:
+        self._looked[ref] = (workload, reading)
+        self._looked.move_to_end(ref)
+        while len(self._looked) > _REMEMBERED:
+            self._looked.popitem(last=False)
+
     def driver(self, endpoint: Endpoint) -> object:
-        known = self._known.get(endpoint.ref)
-        return known[1].driver if known is not None and known[1].endpoint.revision == endpoint.revision else None
+        looked = self._looked.get(endpoint.ref)
+        if looked is not None and looked[1].endpoint.revision == endpoint.revision:
+            return looked[1].driver
+        if self._served is None:
+            return None
+        reading = self._catalogue.reading(endpoint.ref, self._terms(self._served))
+        return reading.driver if reading is not None and reading.endpoint.revision == endpoint.revision else None
 
     async def changed(self) -> AsyncIterator[EndpointRef | None]:
-        """Watches every kind that is read; an object that changed is told as its endpoint where that is known."""
+        """Watches every kind that is read. Told are the endpoints that a change touches, None where one may have come or gone, or
+        where it is the link that changed. Ends where the cluster serves other kinds than before."""
         served = await self._discovered()
-        await self._mirror.load(self._wanted(served), optional=self._optional(served))
-        queue: asyncio.Queue[EndpointRef | None] = asyncio.Queue()
+        await self._mirror.load(self._wanted(served), self._catalogue.note, optional=self._optional(served))
+        self._mirror.check()
+        waiting: dict[str, set[Token]] = {}
+        woken = asyncio.Event()
 
-        def tell(resource: Resource, objects: Mapping[Key, Object | None]) -> None:
-            del resource, objects
-            if queue.empty():
-                queue.put_nowait(None)
+        def tell(changes: Mapping[str, set[Token]]) -> None:
+            self._catalogue.note(changes)
+            for place, tokens in changes.items():
+                waiting.setdefault(place, set()).update(tokens)
+            woken.set()
 
-        following = asyncio.create_task(self._mirror.follow(tell))
+        following = asyncio.create_task(self._mirror.follow(tell, self._session.pulse))
         try:
-            while True:
-                getting = asyncio.create_task(queue.get())
-                await asyncio.wait({getting, following}, return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    getting.cancel()
-                    await following
-                    return
-                yield getting.result()
+            # What changed between the list and the watch is told by the watch; what was listed, by this.
+            yield None
+            while not following.done():
+                waking = asyncio.create_task(woken.wait())
+                await asyncio.wait({waking, following}, return_when=asyncio.FIRST_COMPLETED, timeout=_SERVED_S)
+                waking.cancel()
+                if not woken.is_set():
+                    if await self._other_kinds(served):
+                        return
+                    continue
+                await asyncio.sleep(_TOGETHER_S)
+                woken.clear()
+                changes, waiting = waiting, {}
+                for ref in self._told(changes):
+                    yield ref
+            following.result()
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+    def _told(self, changes: Mapping[str, set[Token]]) -> tuple[EndpointRef | None, ...]:
+        refs = self._catalogue.touched(changes)
+        if not refs or any(CAME_OR_WENT in tokens for tokens in changes.values()):
+            return (None,)
+        return tuple(sorted(refs))
 
     async def _discovered(self) -> Served:
         if self._served is None:
             async with self._discovering:
                 if self._served is None:
-                    self._served = await discover(self._api)
+                    await self._session.look()
+                    self._served, self._served_s = await discover(self._api), time.monotonic()
         return self._served
+
+    async def _other_kinds(self, served: Served) -> bool:
+        """Whether the cluster serves other kinds than before that we would read."""
+        if time.monotonic() - self._served_s < _SERVED_S:
+            return False
+        try:
+            self._served, self._served_s = await discover(self._api), time.monotonic()
+        except ReleaseError:
+            return False
+        return self._wanted(self._served) != self._wanted(served)
 
     def _wanted(self, served: Served) -> tuple[Resource, ...]:
         needed = [resource for workload in ALL for resource in workload.needs(served)]
@@ -166,17 +228,8 @@ class KubernetesConnector:
         """What is read where we may: one that may not be seen is no failure."""
         return frozenset(_wishes(served)) - {resource for workload in ALL for resource in workload.needs(served)}
 
-    def _readings(self, world: World, served: Served) -> dict[EndpointRef, tuple[Workload, Reading]]:
-        """Every endpoint once: what one workload stands for is no endpoint of another."""
-        frame, claimed = self._frame(), set[str]()
-        found: dict[EndpointRef, tuple[Workload, Reading]] = {}
-        for workload, sighting in _sighted(world, served):
-            if text(sighting.item, "metadata", "uid") in claimed:
-                continue
-            claimed |= sighting.claims
-            reading = workload.read(sighting, world, served, frame)
-            found.setdefault(reading.endpoint.ref, (workload, reading))
-        return found
+    def _terms(self, served: Served) -> Terms:
+        return Terms(ALL, served, self._frame(), Choice(self._settings.options.get("all") is True))
 
     def _frame(self) -> Frame:
         settings = self._settings
@@ -186,24 +239,28 @@ class KubernetesConnector:
     # --- writing
 
     async def perform(self, write: Write, stamp: Stamp) -> Receipt:
+        await self._session.same_cluster()
         return await self._performing.perform(write, stamp)
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         return await self._performing.rehearse(write)
 
 
+def _context_of(settings: Settings) -> Context:
+    options = settings.options
+    named = str(options.get("kubeconfig", ""))
+    paths = kubeconfig.paths_of(settings.environ, named)
+    inside = not named and not any(path.is_file() for path in paths) and incluster.is_inside(settings.environ)
+    if options.get("in_cluster") is True or inside:
+        return incluster.context(settings.environ)
+    return kubeconfig.load(paths).context(str(options.get("context", "")))
+
+
 def _wishes(served: Served) -> tuple[Resource, ...]:
     return tuple(resource for workload in ALL if isinstance(workload, Wishing) for resource in workload.wishes(served))
 
 
-def _sighted(world: World, served: Served) -> Iterable[tuple[Workload, Sighting]]:
-    for workload in ALL:
-        if workload.needs(served):
-            for sighting in workload.sightings(world, served):
-                yield workload, sighting
-
-
 def _state_of(error: ReleaseError | None) -> LinkState:
-    if isinstance(error, Unauthenticated | Forbidden):
+    if isinstance(error, Unauthenticated | Forbidden | CredentialError):
         return LinkState.AUTH
     return LinkState.OK if error is None else LinkState.DOWN

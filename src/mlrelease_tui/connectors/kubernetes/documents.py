@@ -1,7 +1,7 @@
 """Reading a YAML or JSON file that people wrote: nothing is executed, nothing grows, nothing is said twice.
 
-Refused, with the line: a key that stands twice (one of them would silently win), anchors and aliases (a small file that becomes a huge one),
-tags of Python's own. JSON is YAML, and is read as JSON where it is.
+Refused, with the line: a key that stands twice (one of them would silently win), anchors and aliases (a small file that becomes a
+huge one), tags of Python's own. JSON is YAML, and is read as JSON where it is.
 """
 
 from __future__ import annotations

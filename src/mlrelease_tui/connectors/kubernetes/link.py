@@ -207,7 +207,8 @@ def tls_of(context: Context, grant: Grant) -> ssl.SSLContext:
 
 
 def _client_certificate(tls: ssl.SSLContext, context: Context, grant: Grant) -> None:
-    """The plugin's, else the kubeconfig's. None beside a credential of the connection's own: a server believes a certificate first."""
+    """The plugin's, else the kubeconfig's. None beside a credential of the connection's own: a server believes a certificate
+    before it looks at a token."""
     user = context.user
     if grant.own:
         return
