@@ -94,6 +94,10 @@ class Standing:
         return found if isinstance(found, int) else 1
 
     @property
+    def available(self) -> int:
+        return count(self.item, "status", "availableReplicas")
+
+    @property
     def rolled_out(self) -> bool:
         """Whether the template in the spec was once rolled out whole, and nothing of another one is left."""
         if not self.observed or self.current is None:
@@ -111,7 +115,7 @@ class Standing:
     @property
     def settled(self) -> bool:
         """Whether it is rolled out and every pod that it wants is available."""
-        return self.rolled_out and count(self.item, "status", "availableReplicas") >= self.wanted
+        return self.rolled_out and self.available >= self.wanted
 
     @property
     def returning(self) -> bool:

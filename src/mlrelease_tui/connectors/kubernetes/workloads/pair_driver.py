@@ -1,0 +1,370 @@
+"""Driving a canary pair: weights are numbers of pods, so each move is two guarded patches, and nothing is rounded.
+
+Going up the canary's pods come first, going down the stable ones do, so that there are never fewer pods than before; getting back
+to safety takes the canary's away first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from mlrelease_tui.connectors.api import Artifact
+from mlrelease_tui.connectors.kubernetes import marks
+from mlrelease_tui.connectors.kubernetes.api import Resource
+from mlrelease_tui.connectors.kubernetes.objects import at, name, notes, uid
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, written
+from mlrelease_tui.connectors.kubernetes.patching import replace as put
+from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
+from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
+from mlrelease_tui.connectors.kubernetes.workloads.deployment_driver import SETTLE_S, DeploymentDriver, Kinds
+from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing
+from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import Pair, nearest, pods_for, share
+from mlrelease_tui.domain.expectation import EndpointExpectation, Expectation, expectation_of, percent
+from mlrelease_tui.domain.plan import Write
+from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Phase, Verb
+from mlrelease_tui.domain.text import SafeText, raw
+from mlrelease_tui.errors import Refused
+
+_UNHEARD_OF: Final = Artifact("0-unheard-of", "models:/unheard-of/0")
+
+
+class PairDriver:
+    """Plans the writes for one pair from the objects of one read. `scalers` name what else sets the replicas of either."""
+
+    def __init__(
+        self,
+        services: Resource,
+        kinds: Kinds,
+        pair: Pair,
+        endpoint: Endpoint,
+        frame: Frame,
+        scalers: tuple[str, ...] = (),
+    ) -> None:
+        self._services = services
+        self._kinds = kinds
+        self._pair = pair
+        self._endpoint = endpoint
+        self._frame = frame
+        self._scalers = scalers
+
+    # --- what there is
+
+    def attempts(self) -> Mapping[Verb, Callable[[], tuple[Write, ...]]]:
+        endpoint, pair = self._endpoint, self._pair
+        moving: Callable[[], tuple[Write, ...]] = (
+            (lambda: self.complete(endpoint)) if pair.in_flight else (lambda: self.start(endpoint, _UNHEARD_OF, None))
+        )
+        back = raw(pair.stable.source.version if pair.in_flight else pair.stable.previous)
+        return {
+            Verb.PROMOTE: moving,
+            Verb.WEIGHT: lambda: self.set_weight(endpoint, 0),
+            Verb.HOLD: lambda: self.hold(endpoint, Hold(SafeText("nobody"), SafeText())),
+            Verb.CONTINUE: lambda: self.resume(endpoint),
+            Verb.ABORT: lambda: self.abort(endpoint),
+            Verb.ROLLBACK: lambda: self.roll_back(endpoint, Artifact(back)),
+            Verb.RESTART: lambda: self.restart(endpoint),
+            Verb.SCALE: lambda: self.scale(endpoint, pair.stable.wanted + 1),
+        }
+
+    def native(self) -> Mapping[Verb, str]:
+        return {
+            Verb.PROMOTE: "replicas and image",
+            Verb.WEIGHT: "replicas, by connection",
+            Verb.HOLD: "annotation, advisory",
+            Verb.CONTINUE: "annotation, advisory",
+            Verb.ABORT: "canary to 0 replicas",
+            Verb.ROLLBACK: "canary to 0, or rollout undo",
+            Verb.RESTART: "rollout restart",
+            Verb.SCALE: "spec.replicas of stable",
+        }
+
+    def never(self) -> Mapping[Verb, str]:
+        return {
+            Verb.RETRY: "nothing was given up: promote starts a canary anew",
+            Verb.SWITCH: "one Service sends to both: a weight moves the traffic",
+            Verb.SHADOW: "a Service mirrors nothing",
+        }
+
+    # --- going on
+
+    def start(self, endpoint: Endpoint, artifact: Artifact, weight_bp: int | None) -> tuple[Write, ...]:
+        """The canary's template and pods in one patch, then fewer stable pods."""
+        pair = self._pair
+        if pair.in_flight:
+            raise Refused(f"{endpoint.ref.name} has a canary already", hint="finish it or roll it back first")
+        if self._paused():
+            raise Refused(f"{self._paused()} is paused: nothing would start", hint="resume it with kubectl")
+        self._free("promote")
+        total = pair.total
+        first = pair.steps[0] if pair.steps else share(1, total)
+        weight = first if weight_bp is None else weight_bp
+        number = self._number(weight)
+        version = SafeText(artifact.version)
+        if weight == ALL_TRAFFIC_BP:
+            return self._stable_alone(endpoint, artifact, total)
+        canary = pair.canary
+        ops = (
+            *self._guard(canary),
+            test("/spec/replicas", canary.wanted),
+            *deploy_ops(canary.item, artifact),
+            put("/spec/replicas", number),
+        )
+        up = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), held=False)
+        effect = Effect(
+            f"no canary, {pair.stable.wanted} of {endpoint.rollout.from_version}",
+            f"{number} of {version} beside them",
+            f"scale {name(canary.item)} to 0",
+            up,
+            SETTLE_S,
+        )
+        begun = self._patch(Patch(self._kinds.deployments, canary.item, ops), effect)
+        return (begun, self._fewer_stable(endpoint, total - number, version, weight))
+
+    def advance(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        pair = self._pair
+        self._has_canary()
+        following = [weight for weight in pair.steps if weight > pair.weight_bp]
+        if not following:
+            raise Refused(
+                f"{endpoint.ref.name} has no step after this one", hint="name a weight, or promote it in full"
+            )
+        return self.set_weight(endpoint, following[0])
+
+    def set_weight(self, endpoint: Endpoint, weight_bp: int) -> tuple[Write, ...]:
+        pair = self._pair
+        self._has_canary()
+        self._free("move its weight")
+        if weight_bp == 0:
+            return self._without_canary(endpoint)
+        number = self._number(weight_bp)
+        if number == pair.canary.wanted:
+            raise Refused(
+                f"the canary of {endpoint.ref.name} has {percent(weight_bp)} already", hint="give another weight"
+            )
+        version = SafeText(pair.canary.target.version)
+        if number > pair.canary.wanted:
+            more = self._scaled(
+                pair.canary,
+                number,
+                EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), labels=_has("canary", number)),
+            )
+            return (more, self._fewer_stable(endpoint, pair.total - number, version, weight_bp))
+        rest = pair.total - number
+        stable = SafeText(pair.stable.source.version)
+        ready = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=_has("stable", rest))
+        done = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
+        return (self._scaled(pair.stable, rest, ready), self._scaled(pair.canary, number, done, later=True))
+
+    def complete(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """The stable Deployment takes the canary's version while that goes on serving; then the canary goes."""
+        pair = self._pair
+        self._has_canary()
+        self._free("promote")
+        if self._paused():
+            raise Refused(f"{self._paused()} is paused: it would take no version", hint="resume it with kubectl")
+        version = raw(pair.canary.target.version)
+        moved = self._stable_alone(endpoint, self._artifact_of(version), pair.total, waits=Phase.WAITING)
+        gone = EndpointExpectation(
+            endpoint.ref, uid=endpoint.uid, stable_version=SafeText(version), phases=(Phase.COMPLETE,)
+        )
+        return (*moved, self._scaled(pair.canary, 0, gone, later=True))
+
+    # --- stopping
+
+    def hold(self, endpoint: Endpoint, hold: Hold) -> tuple[Write, ...]:
+        pair = self._pair
+        if endpoint.rollout.hold is not None:
+            raise Refused(f"{endpoint.ref.name} is held already", hint="continue lets it go on")
+        kept = notes(pair.service)
+        path = pointer("metadata", "annotations", marks.HOLD) if kept else pointer("metadata", "annotations")
+        ops = (test("/metadata/uid", uid(pair.service)), test(path, None))
+        effect = Effect(
+            "not held",
+            "this tool moves no weight up; Kubernetes itself enforces nothing",
+            "continue it",
+            EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=True),
+        )
+        return (self._patch(Patch(self._services, pair.service, ops, hold=True), effect),)
+
+    def resume(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        pair = self._pair
+        mark = notes(pair.service).get(marks.HOLD)
+        if mark is None:
+            raise Refused(f"{endpoint.ref.name} is not held", hint="there is nothing to continue")
+        ops = (test("/metadata/uid", uid(pair.service)), test(pointer("metadata", "annotations", marks.HOLD), mark))
+        effect = Effect(
+            "held",
+            "weights may be moved again",
+            "hold it",
+            EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=False),
+        )
+        return (self._patch(Patch(self._services, pair.service, ops, hold=False), effect),)
+
+    def abort(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        self._has_canary()
+        return self._without_canary(endpoint)
+
+    # --- going back
+
+    def roll_back(self, endpoint: Endpoint, artifact: Artifact) -> tuple[Write, ...]:
+        pair, version = self._pair, artifact.version
+        stable = raw(pair.stable.source.version)
+        if pair.in_flight:
+            if version != stable:
+                raise Refused(
+                    f"{endpoint.ref.name} goes back to {SafeText(stable)} first: a canary is under way",
+                    hint="name no version",
+                )
+            return self._without_canary(endpoint)
+        return self._of_pair(self._alone().roll_back(endpoint, artifact))
+
+    def restart(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        if self._pair.in_flight:
+            raise Refused(f"{endpoint.ref.name} has a canary", hint="finish it or roll it back first")
+        return self._of_pair(self._alone().restart(endpoint))
+
+    def scale(self, endpoint: Endpoint, replicas: int) -> tuple[Write, ...]:
+        if self._pair.in_flight:
+            raise Refused(
+                f"more pods on one side move the weights of {endpoint.ref.name}", hint="finish the canary first"
+            )
+        self._free("scale")
+        return self._of_pair(self._alone().scale(endpoint, replicas))
+
+    # --- beneath
+
+    def _alone(self) -> DeploymentDriver:
+        """What drives the stable Deployment by itself."""
+        return DeploymentDriver(self._kinds, self._pair.stable, self._endpoint, self._frame)
+
+    def _of_pair(self, writes: tuple[Write, ...]) -> tuple[Write, ...]:
+        """What is looked for is read from the pair, whose variants are its Deployments and whose hold is a note on the Service."""
+        return tuple(replace(write, expects=_seen_on_pair(write.expects)) for write in writes)
+
+    def _artifact_of(self, version: str) -> Artifact:
+        """The version as the canary runs it: its URI and digest are the ones in its template."""
+        return self._uri_of_canary() or Artifact(version, digest=self._pair.canary.target.digest)
+
+    def _uri_of_canary(self) -> Artifact | None:
+        target = self._pair.canary.target
+        uri = f"models:/{target.model.rpartition('/')[2]}/{target.version}"
+        return Artifact(target.version, uri, target.digest) if target.model else None
+
+    def _stable_alone(
+        self, endpoint: Endpoint, artifact: Artifact, total: int, *, waits: Phase = Phase.COMPLETE
+    ) -> tuple[Write, ...]:
+        pair, version = self._pair, SafeText(artifact.version)
+        stable = pair.stable
+        ops: list[Op] = [*self._guard(stable), *deploy_ops(stable.item, artifact)]
+        if stable.wanted != total:
+            ops += [test("/spec/replicas", stable.wanted), put("/spec/replicas", total)]
+        kept = {marks.HISTORY: marks.history_text([stable.source.version, *marks.history_of(stable.item)])}
+        expects = EndpointExpectation(
+            endpoint.ref,
+            uid=endpoint.uid,
+            stable_version=version,
+            phases=(waits,),
+            ready=(version,),
+            labels=_has("stable", total),
+        )
+        effect = Effect(
+            self._now(),
+            f"{name(stable.item)} runs {version} on {total} pods",
+            f"roll back to {stable.source.version}",
+            expects,
+            SETTLE_S,
+        )
+        return (self._patch(Patch(self._kinds.deployments, stable.item, tuple(ops), notes=kept), effect),)
+
+    def _without_canary(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """Back to safety: the canary's pods go at once where stable ones are there, and these become as many as both were."""
+        pair = self._pair
+        version, stable = SafeText(pair.canary.target.version), SafeText(pair.stable.source.version)
+        whole = pair.total
+        alone = EndpointExpectation(
+            endpoint.ref,
+            uid=endpoint.uid,
+            stable_version=stable,
+            absent=tuple(variant.name for variant in endpoint.variants if variant is endpoint.canary),
+        )
+        if pair.stable.wanted == whole or self._scalers:
+            return (self._scaled(pair.canary, 0, replace(alone, phases=(Phase.COMPLETE,))),)
+        full = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=_has("stable", whole))
+        if pair.stable.wanted == 0:
+            # Without the canary nobody would answer.
+            ended = replace(alone, phases=(Phase.COMPLETE,))
+            return (self._scaled(pair.stable, whole, full), self._scaled(pair.canary, 0, ended, later=True))
+        gone = self._scaled(pair.canary, 0, replace(alone, version_weights=((version, 0),)))
+        back = replace(full, phases=(Phase.COMPLETE,))
+        return (gone, self._scaled(pair.stable, whole, back, later=True))
+
+    def _fewer_stable(self, endpoint: Endpoint, number: int, version: str, weight_bp: int) -> Write:
+        weighs = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
+        return self._scaled(self._pair.stable, number, weighs, later=True)
+
+    def _scaled(self, standing: Standing, number: int, expects: EndpointExpectation, *, later: bool = False) -> Write:
+        ops = (
+            test("/metadata/uid", uid(standing.item)),
+            test("/spec/replicas", standing.wanted),
+            put("/spec/replicas", number),
+        )
+        called = name(standing.item)
+        effect = Effect(
+            f"{called}: {standing.wanted} pods",
+            f"{called}: {number} pods",
+            f"scale {called} to {standing.wanted}",
+            expects,
+            SETTLE_S,
+        )
+        assumes = EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid) if later else None
+        return self._patch(Patch(self._kinds.deployments, standing.item, ops), effect, assumes=assumes)
+
+    def _number(self, weight_bp: int) -> int:
+        """How many pods a weight is. Refused where no number of them makes it: it is never rounded behind anybody's back."""
+        total = self._pair.total
+        number = pods_for(weight_bp, total)
+        if number is None:
+            low, high = nearest(weight_bp, total)
+            raise Refused(
+                f"{total} pods can't make {percent(weight_bp)}",
+                hint=f"the nearest they can are {percent(low)} and {percent(high)}",
+            )
+        return number
+
+    def _guard(self, standing: Standing) -> tuple[Op, ...]:
+        return (test("/metadata/uid", uid(standing.item)), test("/spec/paused", at(standing.item, "spec", "paused")))
+
+    def _paused(self) -> str:
+        return next((SafeText(name(one.item)) for one in (self._pair.stable, self._pair.canary) if one.paused), "")
+
+    def _has_canary(self) -> None:
+        if not self._pair.in_flight:
+            raise Refused(f"{self._endpoint.ref.name} has no canary", hint="promote a version first")
+
+    def _free(self, what: str) -> None:
+        if self._scalers:
+            raise Refused(
+                f"can't {what}: {self._scalers[0]} sets how many pods there are",
+                hint="a weight is a number of pods here",
+            )
+
+    def _now(self) -> str:
+        shown = [f"{item.version} {percent(item.weight_bp)}" for item in self._endpoint.variants]
+        return " + ".join(shown) or "no pods"
+
+    def _patch(self, patch: Patch, effect: Effect, *, assumes: EndpointExpectation | None = None) -> Write:
+        looked = assumes or replace(expectation_of(self._endpoint), present=())
+        return written(self._frame.connection, self._frame.context, patch, effect, looked)
+
+
+def _seen_on_pair(expects: Expectation) -> Expectation:
+    if not isinstance(expects, EndpointExpectation):
+        return expects
+    labels = tuple((f"stable {label}" if label == "replicas" else label, value) for label, value in expects.labels)
+    return replace(expects, absent=(), held=None, labels=labels)
+
+
+def _has(side: str, number: int) -> tuple[tuple[str, str], ...]:
+    return ((f"{side} replicas", str(number)),)
