@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, expectation_of
-from mlrelease_tui.domain.intents import Intent
+from mlrelease_tui.domain.intents import Intent, PromoteVersion
 from mlrelease_tui.domain.logs import LogWish
 from mlrelease_tui.domain.plan import (
     Check,
@@ -99,7 +99,9 @@ class ScriptedDesk:
         assert stable is not None
         now = self._now()
         moved = canary or stable
-        steps = _roll_back(endpoint, stable, moved)
+        forward = isinstance(intent, PromoteVersion)
+        kept, gone = (moved, stable) if forward else (stable, moved)
+        steps = _all_to(endpoint, kept, gone)
         direction = direction_of(intent.verb)
         full = bool(getattr(intent, "full", False))
         return Plan(
@@ -109,13 +111,15 @@ class ScriptedDesk:
             direction,
             level_of(intent.verb, direction, production=is_production(endpoint.environment), full=full),
             steps,
-            f"{verb_word(intent.verb)} {target.name} to {stable.version}",
-            f"promote {target.name} to v{moved.version} again",
+            f"{verb_word(intent.verb)} {target.name} to {kept.version}",
+            f"roll back {target.name} to v{stable.version}"
+            if forward
+            else f"promote {target.name} to v{moved.version} again",
             (ReadFrom(target.id, endpoint.revision, now),),
             now,
             now + timedelta(seconds=120),
             (
-                Check("version", CheckStatus.PASS, f"v{stable.version} is READY"),
+                Check("version", CheckStatus.PASS, f"v{kept.version} is READY"),
                 Check("capacity", CheckStatus.PASS, "3 of 3 ready"),
                 Check("lock", CheckStatus.UNKNOWN, "no lock service"),
             ),
@@ -158,8 +162,8 @@ class ScriptedDesk:
         return outcome
 
 
-def _roll_back(endpoint: Endpoint, stable: Variant, moved: Variant) -> tuple[Write, ...]:
-    """What the local connector and MLflow plan for a roll back, in their words."""
+def _all_to(endpoint: Endpoint, stable: Variant, moved: Variant) -> tuple[Write, ...]:
+    """What the local connector and MLflow plan to leave `stable` alone and retire `moved`, in their words."""
     ref = endpoint.ref
     here = expectation_of(endpoint)
     both = replace(here, weights=((stable.name, 10_000), (moved.name, 0)))
@@ -167,7 +171,7 @@ def _roll_back(endpoint: Endpoint, stable: Variant, moved: Variant) -> tuple[Wri
     gone = replace(alone, present=(stable.name,), absent=(moved.name,))
     model = ModelRef("registry", ref.name)
     old, new = f"v{stable.version}", f"v{moved.version}"
-    split = f"{old} 75% + {new} 25%"
+    split = f"{old} 75% + {new} 25%" if stable.role is Role.STABLE else f"{new} 75% + {old} 25%"
 
     def route(call: str, before: str, after: str, assumes: EndpointExpectation, expects: EndpointExpectation) -> Write:
         return Write(
