@@ -21,7 +21,7 @@ from typing import Final
 import httpx
 from tests.cluster import build
 from tests.cluster.api import NODES, Api, Json, Kubectl, holds, wait_for
-from tests.cluster.catalogue import KUBERNETES, KWOK
+from tests.cluster.catalogue import ALL, KUBERNETES, KWOK
 from tests.cluster.certificates import Authority, TokenSigner
 from tests.cluster.processes import Ports, Program, StartError
 
@@ -221,6 +221,7 @@ class ControlPlane:
                 f"--service-account-signing-key-file={self.tokens.key}",
                 f"--token-auth-file={self.folder / 'users.csv'}",
                 "--authorization-mode=RBAC",
+                "--kubelet-preferred-address-types=InternalIP",
                 "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
                 "--feature-gates=WatchList=false",
                 f"--audit-policy-file={policy}",
@@ -260,7 +261,11 @@ class ControlPlane:
         )
 
     def _start_kwok(self, kubeconfig: Path) -> None:
-        stages = build.module_folder(KWOK) / "kustomize" / "stage" / "node"
+        source = build.module_folder(KWOK) / "kustomize"
+        stages = source / "stage" / "node"
+        self.kubectl.crds(source / "crd" / "bases" / "kwok.x-k8s.io_logs.yaml")
+        serving = self.authority.server("kwok")
+        (port,) = self._ports.free(1)
         files = [
             stages / "fast" / "node-initialize.yaml",
             stages / "heartbeat-with-lease" / "node-heartbeat-with-lease.yaml",
@@ -273,7 +278,12 @@ class ControlPlane:
                 f"--kubeconfig={kubeconfig}",
                 "--manage-all-nodes=true",
                 "--node-lease-duration-seconds=40",
-                f"--server-address=127.0.0.1:{self._ports.free(1)[0]}",
+                "--enable-crds=Logs",
+                f"--server-address=127.0.0.1:{port}",
+                "--node-ip=127.0.0.1",
+                f"--node-port={port}",
+                f"--tls-cert-file={serving.certificate}",
+                f"--tls-private-key-file={serving.key}",
                 *(f"--config={file}" for file in files),
             ],
         ).start()
@@ -429,13 +439,13 @@ def answers(url: str) -> bool:
 
 
 def missing() -> str:
-    """Why no control plane can be started here, "" if one can."""
+    """Why no control plane can be started here, "" if one can. Nothing is ever built inside a test, whose time is short."""
     try:
-        not_built = [programs.name for programs in (KUBERNETES, KWOK) if build.built(programs) is None]
+        not_built = [programs.name for programs in ALL if build.built(programs) is None]
     except build.BuildError as problem:
         return str(problem)
     if not_built:
-        return f"{' and '.join(not_built)} not built yet: `make test-kubernetes` builds what is missing (15 minutes the first time)"
+        return f"not built yet: {', '.join(not_built)}; `make test-kubernetes` builds what is missing (20 minutes the first time)"
     if shutil.which("etcd") is None:
         return "etcd is not on the PATH: install Debian's etcd-server (tests/provision/cluster.sh does it as root)"
     return ""

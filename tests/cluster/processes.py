@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -54,6 +55,8 @@ class Program:
         """Start it, its output appended to its log. StartError where the program can't be executed."""
         if self.running:
             raise StartError(f"{self.name} runs already")
+        if threading.current_thread() is not threading.main_thread():
+            raise StartError(f"{self.name} was to be started from a thread, and would die with it")
         parent, within = os.getpid(), self._within
 
         def tie() -> None:

@@ -31,6 +31,7 @@ from tests.cluster.control_plane import ADMIN, NOBODY, READER, TENANT, ControlPl
 from tests.cluster.controllers import Controller
 from tests.cluster.fixtures import Cluster
 from tests.cluster.manifests import PODS_BEHAVE, deployment, pod_template, rollout
+from tests.cluster.pod_logs import PodLog
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -213,6 +214,29 @@ def test_the_audit_log_tells_who_wrote_what(control_plane: ControlPlane, namespa
         ("get", 200, False),
     ]
     assert seen[1].body == {"data": {"a": "2"}}
+
+
+def test_pods_have_logs(control_plane: ControlPlane, namespace: str) -> None:
+    kubectl, api = control_plane.kubectl, control_plane.api
+    kubectl.apply(deployment("fraud", replicas=1), namespace=namespace)
+    api.wait(DEPLOYMENTS, namespace, "fraud", lambda item: item["status"].get("availableReplicas") == 1)
+    (pod,) = api.items(PODS, namespace)
+    log = PodLog(control_plane, namespace, pod["metadata"]["name"])
+    log.write("loaded model 1", "serving")
+    log.write_previous("out of memory")
+
+    def says(*words: str) -> str:
+        return kubectl.run("logs", pod["metadata"]["name"], "--namespace", namespace, *words).stdout
+
+    wait_for(lambda: says() == "loaded model 1\nserving\n")
+    assert says("--previous") == "out of memory\n"
+    assert says("--tail=1") == "serving\n"
+    path = PODS.path(namespace, pod["metadata"]["name"], "log")
+    with api.client.stream("GET", path, params={"follow": "true", "tailLines": "1"}) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "serving"
+        log.write("request 1")
+        assert next(lines) == "request 1"
 
 
 STARTER = """
