@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import FIELD_MANAGER
-from mlrelease_tui.connectors.kubernetes.objects import items, labels, notes, text, when
+from mlrelease_tui.connectors.kubernetes.objects import items, labels, notes, table, text, when
 from mlrelease_tui.domain.rollout import Hold, Stamp
 from mlrelease_tui.domain.text import SafeText
 
@@ -36,9 +36,15 @@ def said(item: Object, key: str) -> str:
     return str(notes(item).get(key) or labels(item).get(key) or "")
 
 
+def left(item: Object, key: str) -> Any:
+    """What we left on an object, None where nothing: in its annotations, or in its status where a controller copies those."""
+    found = notes(item).get(key)
+    return found if found is not None else table(item, "status", "annotations").get(key)
+
+
 def stamp_of(item: Object) -> Stamp | None:
     """The intent that wrote here last, None where there is none or its record can't be read."""
-    found = _table(notes(item).get(STAMP))
+    found = _table(left(item, STAMP))
     if not found.get("intent"):
         return None
     return Stamp(
@@ -86,7 +92,7 @@ def _written(item: Object) -> Iterator[tuple[str, datetime]]:
 
 def hold_of(item: Object) -> Hold | None:
     """Who holds it, as we wrote it down; None where nobody does by us."""
-    found = _table(notes(item).get(HOLD))
+    found = _table(left(item, HOLD))
     if not found:
         return None
     return Hold(

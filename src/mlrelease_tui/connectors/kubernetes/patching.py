@@ -60,7 +60,9 @@ class Template:
 @dataclass(frozen=True, slots=True)
 class Patch:
     """One JSON Patch on one object. `hold` True writes down who holds it, False takes that away. `notes` are annotations.
-    `follows`: it builds on what the write before it brings about, so that nobody can try it beforehand."""
+    `follows`: it builds on what the write before it brings about, so that nobody can try it beforehand.
+    `marked_at` is where who, why and `notes` go: "metadata", or "status" for objects whose annotations their controller copies into
+    pod templates, where each of them would make a new revision."""
 
     resource: Resource
     item: Object
@@ -70,6 +72,7 @@ class Patch:
     hold: bool | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     follows: bool = False
+    marked_at: str = "metadata"
 
     def payload(self) -> str:
         """Canonical JSON, as `performing` reads it."""
@@ -95,6 +98,8 @@ class Patch:
             found["hold"] = self.hold
         if self.notes:
             found["notes"] = dict(self.notes)
+        if self.marked_at != "metadata":
+            found["marked_at"] = self.marked_at
         return json.dumps(found, sort_keys=True, separators=(",", ":"))
 
     def call(self) -> str:

@@ -11,7 +11,7 @@ from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object
 from mlrelease_tui.connectors.kubernetes.api import MERGE_PATCH, KubeApi, Resource
-from mlrelease_tui.connectors.kubernetes.objects import notes, table, text, uid
+from mlrelease_tui.connectors.kubernetes.objects import table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, broken_tests, pointer, remove, replace
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.rollout import Stamp
@@ -48,7 +48,7 @@ class Performing:
         except NotFound as gone:
             raise Conflict(f"{write.target} is gone", hint="nothing was written") from gone
         detail = "accepted"
-        if subresource and not await self._stamped(resource, payload, stamp):
+        if _apart(payload) and not await self._stamped(resource, payload, item, stamp):
             detail += "; who and why could not be written beside it"
         return Receipt(SafeText(detail), text(answer, "metadata", "resourceVersion"))
 
@@ -126,20 +126,14 @@ class Performing:
         ops: list[Op] = list(payload["patch"])
         if "template" in payload:
             ops.append(replace("/spec/template", await self._template(payload)))
-        if payload["subresource"]:
+        if _apart(payload):
             return ops
-        kept = dict(payload.get("notes") or {})
-        gone = []
-        if stamp is not None:
-            kept[marks.STAMP] = marks.stamp_text(stamp)
-            if payload.get("hold"):
-                kept[marks.HOLD] = marks.hold_text(stamp)
-        if payload.get("hold") is False and marks.HOLD in notes(item):
-            gone.append(marks.HOLD)
-        if kept and not notes(item):
-            ops.append(add("/metadata/annotations", {}))
-        ops += [add(pointer("metadata", "annotations", key), value) for key, value in kept.items()]
-        ops += [remove(pointer("metadata", "annotations", key)) for key in gone]
+        root, there = _marked_at(payload), table(item, _marked_at(payload), "annotations")
+        kept, gone = _marks(payload, there, stamp)
+        if kept and not there:
+            ops.append(add(pointer(root, "annotations"), {}))
+        ops += [add(pointer(root, "annotations", key), value) for key, value in kept.items()]
+        ops += [remove(pointer(root, "annotations", key)) for key in gone]
         return ops
 
     async def _template(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -161,11 +155,22 @@ class Performing:
         meta.pop("creationTimestamp", None)
         return {**template, "metadata": meta}
 
-    async def _stamped(self, resource: Resource, payload: Mapping[str, Any], stamp: Stamp) -> bool:
-        """A status has no room for annotations: they go in a patch of their own, whose failure fails nothing."""
-        body = {"metadata": {"uid": payload["uid"], "annotations": {marks.STAMP: marks.stamp_text(stamp)}}}
+    async def _stamped(self, resource: Resource, payload: Mapping[str, Any], item: Object, stamp: Stamp) -> bool:
+        """Who and why in a patch of its own, where the first one has no room for it. Its failure fails nothing."""
+        root = _marked_at(payload)
+        kept, gone = _marks(payload, table(item, root, "annotations"), stamp)
+        notes_: dict[str, Any] = {**kept, **dict.fromkeys(gone)}
+        body: dict[str, Any] = {"metadata": {"uid": payload["uid"]}}
+        body.setdefault(root, {})["annotations"] = notes_
         try:
-            await self._api.patch(resource, payload["namespace"], payload["name"], body, content_type=MERGE_PATCH)
+            await self._api.patch(
+                resource,
+                payload["namespace"],
+                payload["name"],
+                body,
+                subresource="" if root == "metadata" else root,
+                content_type=MERGE_PATCH,
+            )
         except ReleaseError:
             return False
         return True
@@ -198,6 +203,27 @@ class Performing:
             except BackendError:
                 break
         return item
+
+
+def _marked_at(payload: Mapping[str, Any]) -> str:
+    return str(payload.get("marked_at", "metadata"))
+
+
+def _apart(payload: Mapping[str, Any]) -> bool:
+    """Whether the patch can't hold who and why: a status drops annotations of the object, and the object those of its status."""
+    return (payload["subresource"] or "metadata") != _marked_at(payload)
+
+
+def _marks(
+    payload: Mapping[str, Any], there: Mapping[str, Any], stamp: Stamp | None
+) -> tuple[dict[str, str], list[str]]:
+    """The annotations that a write leaves, and those that it takes away."""
+    kept = dict(payload.get("notes") or {})
+    if stamp is not None:
+        kept[marks.STAMP] = marks.stamp_text(stamp)
+        if payload.get("hold"):
+            kept[marks.HOLD] = marks.hold_text(stamp)
+    return kept, [marks.HOLD] if payload.get("hold") is False and marks.HOLD in there else []
 
 
 def _other(item: Object, payload: Mapping[str, Any]) -> Stamp | None:
