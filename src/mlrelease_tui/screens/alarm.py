@@ -24,6 +24,8 @@ class Alarm:
     def hear(self, statuses: Iterable[EndpointStatus]) -> bool:
         """Whether the bell rings for what is critical now and was seen to be otherwise before."""
         found, before = tuple(statuses), self._heard
+        if found is before:
+            return False
         burning = {status.ref for status in found if status.severity is Severity.CRIT}
         new = burning - self._burning
         if new:

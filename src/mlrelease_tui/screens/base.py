@@ -1,38 +1,19 @@
-"""What all screens share: two header lines, a working area where prompts and panels dock, a footer with the keys valid now."""
+"""What all screens do beside drawing: tell of the selected thing, take commands, open plans."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import on
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.events import DescendantFocus
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Input
 
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.status import EndpointStatus
-from mlrelease_tui.presentation import header
-from mlrelease_tui.presentation.footer import Named, footer
-from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import Role, Span, clip, line
-from mlrelease_tui.screens.dock import Dock
-from mlrelease_tui.screens.footing import Footing
-from mlrelease_tui.screens.heading import Links
-from mlrelease_tui.screens.scope import EVERYTHING, Scope
-from mlrelease_tui.screens.services import Services
-from mlrelease_tui.screens.slices import AT_ONCE, Slices
-from mlrelease_tui.store import select
-from mlrelease_tui.store.judge import Judged
-from mlrelease_tui.store.state import State
+from mlrelease_tui.presentation.footer import Named
+from mlrelease_tui.presentation.lines import Role
+from mlrelease_tui.screens.frame import Flags, FramedScreen
 from mlrelease_tui.widgets import keys
-from mlrelease_tui.widgets.bars import Bar
 from mlrelease_tui.widgets.menu import Menu
 from mlrelease_tui.widgets.prompt import Prompt, Suggestion
 
@@ -43,27 +24,9 @@ if TYPE_CHECKING:
     from mlrelease_tui.widgets.plan_panel import PlanPanel
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """What the app tells each screen beside the state."""
-
-    frozen: bool = False
-    slow_link: bool = False
-    scope: Scope = EVERYTHING
-
-
-class ReleaseScreen(Screen[None]):
+class ReleaseScreen(FramedScreen):
     """Base of the screens. A subclass gives `body`, `show`, and where it is about endpoints `selected`."""
 
-    NAME: ClassVar[str] = ""
-    SCOPES: ClassVar[tuple[str, ...]] = ()
-    """Scopes of the key catalogue that are valid here beside "app"; the help shows them."""
-    FOOTER: ClassVar[tuple[str, ...]] = ("app.back", "app.command", "app.help")
-    """Ids of the keys that the footer names, most wanted first."""
-
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (40, "-tall")]  # noqa: RUF012
-    AUTO_FOCUS = ""
     BINDINGS = keys.bindings("thing")
 
     @dataclass
@@ -92,44 +55,9 @@ class ReleaseScreen(Screen[None]):
 
         command: Command
 
-    @dataclass
-    class Looked(Message):
-        """A fleet that was too large to be judged at once is judged and drawn now."""
-
-    def __init__(self, services: Services, glyphs: Glyphs, keymap: dict[str, str]) -> None:
-        super().__init__()
-        self.services = services
-        self.glyphs = glyphs
-        self.keymap = keymap
-        self.flags = Flags()
-        self.planning: Planning | None = None
-        self.state: State = services.store.state
-        self.at: datetime = services.now()
-        self._said: tuple[str, Role] | None = None
-        self._judged: Judged | None = None
-        self._slices = Slices(self.set_timer, self._looked)
-        self._links = Links()
-        self._footing = Footing(keymap)
-
-    def compose(self) -> ComposeResult:
-        yield Bar(id="header")
-        with Vertical(id="work"), Vertical(id="body"):
-            yield from self.body()
-        yield Bar(id="footer")
+    planning: Planning | None = None
 
     # --- for subclasses
-
-    def body(self) -> ComposeResult:
-        """The widgets between header and footer."""
-        raise NotImplementedError
-
-    def prepare(self, judged: Judged) -> Iterator[None]:
-        """Make ready for `show` what takes long, a millisecond at a time. What was ready before stays until the end."""
-        yield from ()
-
-    def show(self, state: State, now: datetime) -> None:
-        """Draw the body from `state`; called after each change and on the minute."""
-        raise NotImplementedError
 
     def selected(self) -> EndpointRef | None:
         """The endpoint that keys on this screen act on."""
@@ -163,9 +91,6 @@ class ReleaseScreen(Screen[None]):
     def about(self, subject: str) -> None:
         """Show this endpoint or model (by id) from now on."""
 
-    def crumbs(self) -> Sequence[str]:
-        return (self.NAME.capitalize(),)
-
     def narrow(self, words: str) -> bool:
         """Filter what is listed; False where nothing is."""
         return False
@@ -174,151 +99,23 @@ class ReleaseScreen(Screen[None]):
         """Close what is open on this screen, one thing at a time; False where nothing is."""
         return self.close_dock() or await self.close_plan()
 
-    # --- refreshing
+    # --- beside the body
 
-    def refresh_view(self, state: State, now: datetime, flags: Flags) -> None:
-        """Draw everything from `state`. Cheap where nothing changed: only differing cells are sent."""
-        self.state, self.at, self.flags = state, now, flags
-        if not self.is_mounted:
-            return
-        self._slices.run(self._look(state, now), whole=len(state.endpoints) <= AT_ONCE)
-        self._draw()
-
-    def _look(self, state: State, now: datetime) -> Iterator[None]:
-        """Judge the fleet, then prepare what is drawn of it. What was judged before is shown until that is done."""
-        while (judged := self.services.store.judge.step(state, now)) is None:
-            yield
-        yield from self.prepare(judged)
-        self._judged = judged
-
-    def _looked(self) -> None:
-        if self.is_mounted:
-            self._draw()
-            self.post_message(self.Looked())
-
-    def _draw(self) -> None:
-        self._draw_header()
-        self.show(self.state, self.at)
+    def drawn(self) -> None:
         if self.planning is not None:
             self.planning.look(self.services.store.state)
-        self._draw_footer()
-
-    def redraw(self) -> None:
-        """Draw again from the state last shown."""
-        self.refresh_view(self.state, self.at, self.flags)
-
-    def on_screen_resume(self) -> None:
-        self.redraw()
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
-
-    def statuses(self) -> tuple[EndpointStatus, ...]:
-        """All endpoints as judged last, worst first."""
-        return self._judged.worst_first if self._judged is not None else ()
-
-    def status_of(self, endpoint: str) -> EndpointStatus | None:
-        """The endpoint of that id as judged now."""
-        ref = next((ref for ref in self.state.endpoints if ref.id == endpoint), None)
-        return select.status_of(self.state, ref, self.at) if ref is not None else None
 
     @property
     def holds_order(self) -> bool:
         """Whether rows keep their places: the actions menu or a plan is open, and what it is about must not move."""
-        planned = self.planning is not None and self.planning.panel is not None
-        return planned or (self.dock is not None and self.dock.id == "actions")
+        return super().holds_order or (self.planning is not None and self.planning.panel is not None)
 
-    def _draw_header(self) -> None:
-        bar = self.query_one("#header", Bar)
-        cells = self.size.width
-        heading = header.Heading(
-            self._scoped_crumbs(),
-            self.services.operator,
-            self.state.access,
-            self._judged.counts if self._judged is not None else {},
-            self.at,
-            len(self.services.desk.busy),
-            self.flags.frozen,
-            self.flags.slow_link,
-            len(self.state.open_actions),
-        )
-        bar.show(
-            [
-                header.first(heading, self.glyphs, cells),
-                header.second(self.links(), self.at, self.glyphs, cells),
-            ]
-        )
-
-    def _scoped_crumbs(self) -> Sequence[str]:
-        first, *rest = self.crumbs()
-        return (f"{first} {self.flags.scope}".rstrip(), *rest)
-
-    def links(self) -> list[header.Link]:
-        """Every connection that is configured or was ever read."""
-        return self._links.of(self.state)
-
-    def say(self, text: str, role: Role = Role.STRONG) -> None:
-        """Say something in the footer until the next key."""
-        self._said = (text, role)
-        self._draw_footer()
-
-    def unsay(self) -> None:
-        if self._said is not None:
-            self._said = None
-            self._draw_footer()
-
-    def _draw_footer(self) -> None:
-        bar = self.query_one("#footer", Bar)
-        if self._said is not None:
-            text, role = self._said
-            bar.show([clip(line(Span(f" {text}", role)), self.size.width)])
-            return
-        bar.show([footer(self._named_keys(), self.size.width)])
-
-    def pressed(self, identity: str) -> str:
-        """The key that does this, as it is written for people; "" where it has none."""
-        return self._footing.pressed(identity)
-
-    def _named_keys(self) -> list[Named]:
-        if (dock := self.dock) is not None:
-            return self._footing.of_dock(dock)
+    def named_keys(self) -> list[Named]:
         panel = self.planning.panel if self.planning is not None else None
-        if panel is None:
-            return self._footing.named(*self.footer_keys())
+        if panel is None or self.dock is not None:
+            return super().named_keys()
         armed = self.state.access.may_write(self.at) is None
-        return self._footing.of_plan(panel.stance, armed=armed, typing=isinstance(self.focused, Input))
-
-    @on(DescendantFocus)
-    def _focus_moved(self) -> None:
-        self._draw_footer()
-
-    def footer_keys(self) -> Sequence[str]:
-        return self.FOOTER
-
-    # --- the dock: one prompt or menu at a time
-
-    @property
-    def dock(self) -> Prompt | Menu | None:
-        """What is docked at the bottom now."""
-        return self._dock.widget
-
-    def open_dock(self, widget: Prompt | Menu) -> None:
-        self._dock.open(widget)
-
-    def close_dock(self) -> bool:
-        """Close the prompt or menu; False where there is none."""
-        closed = self._dock.close()
-        if closed:
-            self.focus_body()
-        return closed
-
-    @cached_property
-    def _dock(self) -> Dock:
-        return Dock(self.query_one("#work"), self._draw_footer)
-
-    def focus_body(self) -> None:
-        """Put the focus back where keys move the selection."""
-        self.query("#body DiffTable, #body Sheet").first().focus()
+        return self.footing.of_plan(panel.stance, armed=armed, typing=isinstance(self.focused, Input))
 
     # --- commands
 
@@ -369,7 +166,7 @@ class ReleaseScreen(Screen[None]):
         if self.planning is None:
             from mlrelease_tui.screens.planning import Planning
 
-            self.planning = Planning(self.services, self.glyphs, self.query_one("#work"), self._draw_footer)
+            self.planning = Planning(self.services, self.glyphs, self.query_one("#work"), self.draw_footer)
         await self.planning.open(intent)
         self.call_after_refresh(self.redraw)
 
@@ -403,3 +200,6 @@ class ReleaseScreen(Screen[None]):
     def _menu_closed(self, event: Menu.Closed) -> None:
         event.stop()
         self.close_dock()
+
+
+__all__ = ["Flags", "ReleaseScreen"]

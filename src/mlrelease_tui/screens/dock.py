@@ -11,11 +11,12 @@ from mlrelease_tui.widgets.prompt import Prompt
 
 
 class Dock:
-    """Docks in `host`. `turned` is called once something else is docked there, or nothing."""
+    """Docks in `host`. `opened` is called once something stands there, `closed` once it is gone."""
 
-    def __init__(self, host: Widget, turned: Callable[[], None]) -> None:
+    def __init__(self, host: Widget, opened: Callable[[], None], closed: Callable[[], None]) -> None:
         self._host = host
-        self._turned = turned
+        self._opened = opened
+        self._closed = closed
 
     @property
     def widget(self) -> Prompt | Menu | None:
@@ -44,13 +45,18 @@ class Dock:
         self._host.mount(widget)
         if isinstance(widget, Menu):
             widget.focus()
-        self._host.call_after_refresh(self._turned)
+        self._host.call_after_refresh(self._opened)
 
     def close(self) -> bool:
         """Remove what is docked; False where nothing is."""
         widget = self.widget
         if widget is None:
             return False
-        widget.remove()
-        self._host.call_after_refresh(self._turned)
+        removal = widget.remove()
+
+        async def gone() -> None:
+            await removal
+            self._closed()
+
+        self._host.call_next(gone)
         return True
