@@ -280,6 +280,7 @@ async def test_what_the_connector_says_of_itself(tmp_path: Path) -> None:
         assert (health.state, health.error) == (LinkState.OK, "")
         assert set(capabilities(host.connector)) == {
             "endpoints", "watch", "promote", "weight", "hold", "abort", "rollback", "restart", "shadow", "rehearse", "write",
+            "logs",
         }  # fmt: skip
         everything = await host.connector.endpoints()
         assert [endpoint.ref.id for endpoint in everything] == ["here/lab/iris", "here/local/iris"]

@@ -250,8 +250,9 @@ async def test_a_canary_that_crashes_at_half_the_traffic_is_passed_over_then_rol
     back = await host.router.apply(plan.with_weights(v1=10_000, v2=0), plan.generation)
     after = await send_many(host.url("crash"), 200)
 
-    # Eight were in flight; some more met the dead address on each of their tries before a health check saw it.
-    assert during.failed.total() <= 40
+    # Eight were in flight; some more met the dead address on each of their tries before a health check saw it. Without tries it
+    # would be every second one for as long as that took.
+    assert during.failed.total() <= 8 + during.sent // 4
     assert passed_over.by_name == {"stable": 200} and not passed_over.failed
     assert back.changed and after.by_name == {"stable": 200} and not after.failed
 
