@@ -11,6 +11,7 @@ from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object
 from mlrelease_tui.connectors.kubernetes.api import MERGE_PATCH, KubeApi, Resource
+from mlrelease_tui.connectors.kubernetes.making import MAKE, Making
 from mlrelease_tui.connectors.kubernetes.objects import table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, broken_tests, pointer, remove, replace
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
@@ -31,6 +32,8 @@ class Performing:
 
     async def perform(self, write: Write, stamp: Stamp) -> Receipt:
         """Conflict, Rejected, OutcomeUnknown as `connectors.api.Performer` says."""
+        if write.operation == MAKE:
+            return await Making(self._api).perform(write, stamp)
         if write.operation != PATCH:
             raise Refused(
                 f"no operation {write.operation!r} is known here", hint="make the plan again with this version"
@@ -54,6 +57,8 @@ class Performing:
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         """Whether we may, and what the server would say: nothing is written."""
+        if write.operation == MAKE:
+            return await Making(self._api).rehearse(write)
         if write.operation != PATCH:
             return ()
         payload = json.loads(write.payload)

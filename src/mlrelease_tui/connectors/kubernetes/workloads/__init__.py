@@ -7,6 +7,7 @@ from typing import Final
 from mlrelease_tui.connectors.kubernetes.workloads.api import Workload
 from mlrelease_tui.connectors.kubernetes.workloads.argo import ArgoRollouts
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import Deployments
+from mlrelease_tui.connectors.kubernetes.workloads.jobs import CronJobs, Jobs
 from mlrelease_tui.connectors.kubernetes.workloads.pair import CanaryPairs
 
-ALL: Final[tuple[Workload, ...]] = (ArgoRollouts(), CanaryPairs(), Deployments())
+ALL: Final[tuple[Workload, ...]] = (ArgoRollouts(), CanaryPairs(), Deployments(), CronJobs(), Jobs())
