@@ -8,37 +8,22 @@ the one that evicts are off. API server, controllers and scheduler bind with SO_
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import httpx
-from tests.cluster import build
-from tests.cluster.api import NODES, Api, Json, Kubectl, holds, wait_for
+from tests.cluster import build, users
+from tests.cluster.api import NODES, Api, Json, Kubectl, holds
+from tests.cluster.audit import AuditLog, Request
 from tests.cluster.catalogue import ALL, KUBERNETES, KWOK
 from tests.cluster.certificates import Authority, TokenSigner
 from tests.cluster.processes import Ports, Program, StartError
-
-ADMIN: Final = "admin"
-"""May do everything; what the product is given as an operator's kubeconfig."""
-READER: Final = "reader"
-"""May get, list and watch everything, and write nothing."""
-TENANT: Final = "tenant"
-"""May nothing until `ControlPlane.grant` binds it to a namespace."""
-NOBODY: Final = "nobody"
-"""May nothing but what every authenticated user may: discovery, and asking what it may."""
-CONTROLLERS: Final = "controllers"
-"""Whom the cluster's own programs act as; not in the audit log."""
-TESTS: Final = "tests"
-"""Whom the tests' own calls act as; not in the audit log."""
-_MASTERS: Final = frozenset({ADMIN, CONTROLLERS, TESTS})
-_USERS: Final = (ADMIN, READER, TENANT, NOBODY, CONTROLLERS, TESTS)
+from tests.cluster.users import ADMIN, CONTROLLERS, NOBODY, READER, TENANT, TESTS
 
 _START_S: Final = 90.0
 _CONTROLLERS_OFF: Final = (
@@ -49,55 +34,6 @@ _CONTROLLERS_OFF: Final = (
     "node-lifecycle-controller",
     "taint-eviction-controller",
 )
-_AUDIT_POLICY: Final = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [
-        {"level": "None", "users": [CONTROLLERS, TESTS, "system:apiserver", "system:anonymous"]},
-        {"level": "Request", "verbs": ["create", "update", "patch", "delete"]},
-        {"level": "Metadata"},
-    ],
-}
-_READ_EVERYTHING: Final = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "ClusterRole",
-    "metadata": {"name": "mlrelease-test-reader"},
-    "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]}],
-}
-_READER_BINDING: Final = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "ClusterRoleBinding",
-    "metadata": {"name": "mlrelease-test-reader"},
-    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "mlrelease-test-reader"},
-    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": READER}],
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request that the API server answered, from its audit log."""
-
-    user: str
-    verb: str
-    """ "get", "list", "watch", "create", "update", "patch", "delete"."""
-    uri: str
-    """Path and query."""
-    code: int
-    user_agent: str
-    body: object
-    """What a writing request sent, None for the others."""
-    dry_run: bool
-
-    @property
-    def writes(self) -> bool:
-        """Whether it was to change an object (reviews of rights are created too, and change nothing)."""
-        reviews = ("subjectaccessreviews", "selfsubject", "tokenreviews", "subjectrulesreviews")
-        return (
-            self.verb in ("create", "update", "patch", "delete")
-            and not self.dry_run
-            and not any(name in self.uri for name in reviews)
-        )
 
 
 class ControlPlane:
@@ -145,7 +81,7 @@ class ControlPlane:
         self.port = self._ports.hold()
         self.url = f"https://127.0.0.1:{self.port}"
         self.tokens = TokenSigner(self.folder / "pki", issuer="https://kubernetes.default.svc")
-        self._write_users()
+        (self.folder / "users.csv").write_text(users.token_file())
         context = ssl.create_default_context(cafile=str(self.authority.bundle))
         self.api = Api(
             httpx.Client(
@@ -199,10 +135,7 @@ class ControlPlane:
 
     def _start_api_server(self) -> None:
         serving = self.authority.server("apiserver", ("localhost", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1"))
-        policy = self.folder / "audit-policy.json"
-        policy.write_text(json.dumps(_AUDIT_POLICY))
-        self._audit = self.folder / "audit.log"
-        self._audit.touch()
+        self._audit = AuditLog(self.folder, without=(CONTROLLERS, TESTS))
         self.add(
             "kube-apiserver",
             [
@@ -224,15 +157,14 @@ class ControlPlane:
                 "--kubelet-preferred-address-types=InternalIP",
                 "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
                 "--feature-gates=WatchList=false",
-                f"--audit-policy-file={policy}",
-                f"--audit-log-path={self._audit}",
-                "--audit-log-format=json",
+                *self._audit.flags,
                 "--profiling=false",
             ],
         )
         self.start_api_server()
-        for body, plural in ((_READ_EVERYTHING, "clusterroles"), (_READER_BINDING, "clusterrolebindings")):
-            self.api.call("POST", f"/apis/rbac.authorization.k8s.io/v1/{plural}", body)
+        group = "/apis/rbac.authorization.k8s.io/v1"
+        for body in users.reading_everything():
+            self.api.call("POST", f"{group}/{body['kind'].lower()}s", body)
 
     def _start_controllers(self) -> None:
         kubeconfig = self.kubeconfig_of(CONTROLLERS)
@@ -347,18 +279,11 @@ class ControlPlane:
     # -- users ------------------------------------------------------------------------------------------------
 
     def token(self, user: str) -> str:
-        """The static token of one of the users above."""
-        return f"token-of-{user}-in-these-tests"
-
-    def _write_users(self) -> None:
-        lines = [
-            f'{self.token(user)},{user},uid-{user},"{"system:masters" if user in _MASTERS else "people"}"'
-            for user in _USERS
-        ]
-        (self.folder / "users.csv").write_text("\n".join(lines) + "\n")
+        """The static token of a user of `tests.cluster.users`."""
+        return users.token(user)
 
     def kubeconfig_of(self, user: str) -> Path:
-        """The kubeconfig of one of the users above."""
+        """The kubeconfig of a user of `tests.cluster.users`."""
         return self.write_kubeconfig(user, {"token": self.token(user)})
 
     def certificate_kubeconfig(self, user: str, *groups: str, valid_s: float = 86_400.0) -> Path:
@@ -372,63 +297,22 @@ class ControlPlane:
         self, name: str, user: Json, *, server: str = "", namespace: str = "", folder: Path | None = None
     ) -> Path:
         """A kubeconfig with one context of this name; `user` is what stands under `users[].user`, `server` another address."""
-        context = {"cluster": "tests", "user": name, **({"namespace": namespace} if namespace else {})}
         cluster = {"server": server or self.url, "certificate-authority-data": self.authority.bundle_base64}
-        target = (folder or self.folder) / f"{name}.kubeconfig"
-        target.touch(mode=0o600)
-        # JSON is YAML: no library is needed, and a reader of kubeconfigs has to take it.
-        target.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": name,
-                    "clusters": [{"name": "tests", "cluster": cluster}],
-                    "users": [{"name": name, "user": user}],
-                    "contexts": [{"name": name, "context": context}],
-                },
-                indent=1,
-            )
-        )
-        return target
+        return users.write_kubeconfig((folder or self.folder) / f"{name}.kubeconfig", name, user, cluster, namespace)
 
     def grant(self, namespace: str, user: str = TENANT) -> None:
         """Let a user do everything in one namespace, and nothing elsewhere."""
-        rbac = "rbac.authorization.k8s.io"
-        name = f"mlrelease-test-{user}"
-        self.kubectl.apply(
-            {
-                "apiVersion": f"{rbac}/v1",
-                "kind": "Role",
-                "metadata": {"name": name, "namespace": namespace},
-                "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
-            },
-            {
-                "apiVersion": f"{rbac}/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": name, "namespace": namespace},
-                "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
-                "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
-            },
-        )
+        self.kubectl.apply(*users.everything_in(namespace, user))
 
     # -- what was asked of it ---------------------------------------------------------------------------------
 
     def audit_mark(self) -> int:
         """Where the audit log ends now; `requests` reads from there."""
-        return self._audit.stat().st_size
+        return self._audit.mark()
 
     def requests(self, mark: int = 0, *, user: str = ADMIN) -> list[Request]:
         """What a user asked since `mark`, in the order of the answers. A watch counts when it begins."""
-        with self._audit.open("rb") as log:
-            log.seek(mark)
-            lines = log.read().split(b"\n")[:-1]
-        seen: dict[str, Request] = {}
-        for line in lines:
-            event: Json = json.loads(line)
-            if event["user"]["username"] == user:
-                seen.setdefault(event["auditID"], _request(event))
-        return list(seen.values())
+        return self._audit.requests(mark, user)
 
 
 def answers(url: str) -> bool:
@@ -458,19 +342,6 @@ def _binaries() -> Path:
     return build.ensure(KUBERNETES)
 
 
-def _request(event: Json) -> Request:
-    uri = str(event["requestURI"])
-    return Request(
-        user=event["user"]["username"],
-        verb=event["verb"],
-        uri=uri,
-        code=int(event.get("responseStatus", {}).get("code", 0)),
-        user_agent=event.get("userAgent", ""),
-        body=event.get("requestObject"),
-        dry_run="dryRun=All" in uri,
-    )
-
-
 def _node(name: str) -> Json:
     room = {"cpu": "256", "memory": "2Ti", "pods": "2000", "nvidia.com/gpu": "16"}
     return {
@@ -479,16 +350,6 @@ def _node(name: str) -> Json:
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "type": "kwok"}},
         "status": {"allocatable": room, "capacity": room},
     }
-
-
-@contextlib.contextmanager
-def paused(program: Program, start: Callable[[], None]) -> Iterator[None]:
-    """A program ended for the block and started again after it, however the block ends."""
-    program.stop()
-    try:
-        yield
-    finally:
-        start()
 
 
 __all__ = [
@@ -502,6 +363,4 @@ __all__ = [
     "Request",
     "answers",
     "missing",
-    "paused",
-    "wait_for",
 ]
