@@ -211,6 +211,16 @@ class EndpointWatch(Protocol):
 
 
 @runtime_checkable
+class Dated(Protocol):
+    """A target that keeps its endpoints between reads, each the same object while it is as it was."""
+
+    def seen_at(self) -> datetime | None:
+        """When all that `endpoints` gave last was known to be what the backend has: the `observed_at` of the endpoints themselves
+        may be older. None where nobody knows."""
+        ...
+
+
+@runtime_checkable
 class LogSource(Protocol):
     """A target that keeps what the processes of a variant print."""
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from mlrelease_tui.connectors.api import (
     Connector,
+    Dated,
     EndpointSource,
     EndpointWatch,
     LineageSource,
@@ -34,7 +35,7 @@ from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict
-from mlrelease_tui.errors import Forbidden, RateLimited, ReleaseError, TimedOut, Unauthenticated
+from mlrelease_tui.errors import CredentialError, Forbidden, RateLimited, ReleaseError, TimedOut, Unauthenticated
 from mlrelease_tui.store.breath import Breath
 from mlrelease_tui.store.facts import (
     ConnectionObserved,
@@ -218,7 +219,7 @@ class Poller:
         endpoints = await source.endpoints()
         at = self._now()
         name = _name(source)
-        known, since = self._store.state, min((item.observed_at for item in endpoints), default=at)
+        known, since = self._store.state, _since(source, endpoints, at)
         found: list[Endpoint] = []
         troubled = False
         breath = Breath()
@@ -380,7 +381,7 @@ class Poller:
 
     def _failed(self, name: str, what: str, error: ReleaseError) -> None:
         self._failing.add((name, what))
-        state = LinkState.AUTH if isinstance(error, Unauthenticated | Forbidden) else LinkState.DOWN
+        state = LinkState.AUTH if isinstance(error, Unauthenticated | Forbidden | CredentialError) else LinkState.DOWN
         self._say(name, state, error.code, error.message, error.hint)
         if what != "probe":
             self._store.emit(ReadFailed(name, what, error.code, error.message, self._now()))
@@ -416,6 +417,12 @@ def batched(refs: Iterable[EndpointRef]) -> Iterator[tuple[EndpointRef, ...]]:
     yield batch
     while batch := tuple(islice(left, BATCH)):
         yield batch
+
+
+def _since(source: EndpointSource, endpoints: Iterable[Endpoint], now: datetime) -> datetime:
+    """Since when at the earliest all of these were seen."""
+    seen = source.seen_at() if isinstance(source, Dated) else None
+    return seen or min((item.observed_at for item in endpoints), default=now)
 
 
 def _name(connector: object) -> str:

@@ -27,6 +27,7 @@ _HINTS: Final[Mapping[int, tuple[type[ReleaseError], str]]] = {
     403: (Forbidden, "ask for the right, or use another context"),
     404: (NotFound, "it was deleted, or this cluster does not serve its kind"),
 }
+_NOBODY: Final = "system:anonymous"
 _WEBHOOK: Final = ("admission webhook", "failed calling webhook")
 
 
@@ -50,6 +51,8 @@ def refusal_of(
     found = detail.get("details")
     details = found if isinstance(found, Mapping) else {}
     text = f"{where}: {asked}: {said}"
+    if status == 403 and _NOBODY in said:
+        return Unauthenticated(f"{where} takes us for nobody: {said}", hint="give the kubeconfig's user a credential")
     if status in _HINTS:
         kind, hint = _HINTS[status]
         return kind(text, hint=hint)

@@ -51,10 +51,10 @@ class KubernetesConnector:
         self._api = KubeApi(self._context, settings)
         namespaces = tuple(str(item) for item in settings.options.get("namespaces", ()))
         home = self._context.namespace or "default"
-        self._session = Session(self._api, home, str(settings.options.get("cluster_uid", "")))
+        self.session = Session(self._api, home, str(settings.options.get("cluster_uid", "")))
         self._performing = Performing(self._api)
-        self._mirror = Mirror(self._api, namespaces, settings.now, home=home)
-        self._catalogue = Catalogue(self._mirror)
+        self.mirror = Mirror(self._api, namespaces, settings.now, home=home)
+        self._catalogue = Catalogue(self.mirror)
         self._pods = PodWatch(self._api)
         self._served: Served | None = None
         self._served_s = 0.0
@@ -68,10 +68,10 @@ class KubernetesConnector:
         started = time.monotonic()
         error: ReleaseError | None = None
         try:
-            await self._session.look()
+            await self.session.look()
         except ReleaseError as failure:
             error = failure
-        session = self._session
+        session = self.session
         cluster = f", cluster {session.uid[:8]}" if session.uid else ""
         return ConnectionHealth(
             name=self.name,
@@ -92,17 +92,13 @@ class KubernetesConnector:
         )
 
     def _warnings(self) -> tuple[str, ...]:
-        found = [*warnings_of(self._context), *self._mirror.notes(), *self._session.notes()]
+        found = [*warnings_of(self._context), *self.mirror.notes(), *self.session.notes()]
         if passed := self._catalogue.passed_over:
             found.append(f"{passed} other workloads, not models: `all = true` shows them")
         return tuple(found)
 
     async def close(self) -> None:
         await self._api.close()
-
-    @property
-    def mirror(self) -> Mirror:
-        return self._mirror
 
     @property
     def requests(self) -> int:
@@ -113,8 +109,8 @@ class KubernetesConnector:
 
     async def endpoints(self) -> tuple[Endpoint, ...]:
         served = await self._discovered()
-        await self._mirror.load(self._wanted(served), self._catalogue.note, optional=self._optional(served))
-        self._mirror.check()
+        await self.mirror.load(self._wanted(served), self._catalogue.note, optional=self._optional(served))
+        self.mirror.check()
         terms = self._terms(served)
         found = await self._catalogue.refresh(terms, more=self._pods.shelves(served))
         changed = await self._pods.look(served, self._catalogue.ailing())
@@ -124,7 +120,7 @@ class KubernetesConnector:
         return found
 
     def seen_at(self) -> datetime | None:
-        return self._mirror.good_at()
+        return self.mirror.good_at()
 
     async def endpoint(self, ref: EndpointRef) -> Endpoint:
         served = await self._discovered()
@@ -163,8 +159,8 @@ class KubernetesConnector:
         """Watches every kind that is read. Told are the endpoints that a change touches, None where one may have come or gone, or
         where it is the link that changed. Ends where the cluster serves other kinds than before."""
         served = await self._discovered()
-        await self._mirror.load(self._wanted(served), self._catalogue.note, optional=self._optional(served))
-        self._mirror.check()
+        await self.mirror.load(self._wanted(served), self._catalogue.note, optional=self._optional(served))
+        self.mirror.check()
         waiting: dict[str, set[Token]] = {}
         woken = asyncio.Event()
 
@@ -174,7 +170,7 @@ class KubernetesConnector:
                 waiting.setdefault(place, set()).update(tokens)
             woken.set()
 
-        following = asyncio.create_task(self._mirror.follow(tell, self._session.pulse))
+        following = asyncio.create_task(self.mirror.follow(tell, self.session.pulse))
         try:
             # What changed between the list and the watch is told by the watch; what was listed, by this.
             yield None
@@ -206,7 +202,7 @@ class KubernetesConnector:
         if self._served is None:
             async with self._discovering:
                 if self._served is None:
-                    await self._session.look()
+                    await self.session.look()
                     self._served, self._served_s = await discover(self._api), time.monotonic()
         return self._served
 
@@ -239,7 +235,7 @@ class KubernetesConnector:
     # --- writing
 
     async def perform(self, write: Write, stamp: Stamp) -> Receipt:
-        await self._session.same_cluster()
+        await self.session.same_cluster()
         return await self._performing.perform(write, stamp)
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:

@@ -30,7 +30,6 @@ DEADLINE_S: Final = 15.0
 MAX_OUTPUT: Final = 256 * 1024
 _MAX_STDERR: Final = 4096
 _LAST_WORDS_S: Final = 0.5
-_POLL_S: Final = 0.02
 _VERSIONS: Final = tuple(f"client.authentication.k8s.io/{version}" for version in ("v1", "v1beta1"))
 _CLOUDS: Final = (
     "AWS_",
@@ -66,7 +65,6 @@ class Plugin:
     version: str
     called: str
     install_hint: str = ""
-    deadline_s: float = DEADLINE_S
 
     async def run(self) -> Issued:
         """Ask for a credential. CredentialError where it gives none: what it printed as an error is in the message, made safe."""
@@ -80,39 +78,33 @@ class Plugin:
     async def _ended(self) -> tuple[int, bytes, bytes]:
         if not self.argv[0]:
             raise self._failed("is not installed: it is in no folder of PATH")
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, said = await loop.subprocess_exec(
+                lambda: _Said(loop),
                 *self.argv,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
                 env=dict(self.environ),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise self._failed(f"can't be started: {why}") from error
-        stdout, stderr = bytearray(), bytearray()
-        reading = asyncio.gather(_head(process.stdout, stdout), _tail(process.stderr, stderr))
         try:
-            async with asyncio.timeout(self.deadline_s):
-                while process.returncode is None and not reading.done():
-                    await asyncio.wait({reading}, timeout=_POLL_S)
-                await process.wait() if reading.done() else None
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.wait({said.exited, said.flooded}, return_when=asyncio.FIRST_COMPLETED)
+            # What it left running may hold the pipes for ever: what is said by then is all that is heard.
+            await asyncio.wait({said.silent, said.flooded}, timeout=_LAST_WORDS_S, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError as error:
-            raise self._failed(f"gave nothing within {self.deadline_s:g} s; it may ask for something") from error
+            raise self._failed(f"gave nothing within {DEADLINE_S:g} s; it may ask for something") from error
         finally:
-            if process.returncode is None:
+            if transport.get_returncode() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            # What it left running may hold the pipes for ever: what was said by now is all that is heard.
-            await asyncio.wait({reading}, timeout=_LAST_WORDS_S)
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await reading
-        if len(stdout) > MAX_OUTPUT:
+                    os.killpg(transport.get_pid(), signal.SIGKILL)
+            transport.close()
+        if said.flooded.done():
             raise self._failed(f"wrote more than {MAX_OUTPUT // 1024} KiB")
-        return process.returncode or 0, bytes(stdout), bytes(stderr)
+        return transport.get_returncode() or 0, bytes(said.stdout), bytes(said.stderr)
 
     def _issued(self, stdout: bytes) -> Issued:
         try:
@@ -146,15 +138,33 @@ class Plugin:
         )
 
 
-async def _head(pipe: asyncio.StreamReader | None, kept: bytearray) -> None:
-    while pipe is not None and (chunk := await pipe.read(65536)):
-        kept += chunk[: MAX_OUTPUT + 1 - len(kept)]
+class _Said(asyncio.SubprocessProtocol):
+    """What a program printed: its output up to the limit, the end of its errors, and the moments that matter."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.stdout, self.stderr = bytearray(), bytearray()
+        self.exited, self.silent, self.flooded = (loop.create_future() for _ in range(3))
+        self._open = {1, 2}
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 1:
+            self.stdout += data[: MAX_OUTPUT - len(self.stdout)]
+            _reached(self.flooded, len(self.stdout) >= MAX_OUTPUT)
+        else:
+            self.stderr += data
+            del self.stderr[:-_MAX_STDERR]
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open.discard(fd)
+        _reached(self.silent, not self._open)
+
+    def process_exited(self) -> None:
+        _reached(self.exited, True)
 
 
-async def _tail(pipe: asyncio.StreamReader | None, kept: bytearray) -> None:
-    while pipe is not None and (chunk := await pipe.read(65536)):
-        kept += chunk
-        del kept[:-_MAX_STDERR]
+def _reached(moment: asyncio.Future[None], so: bool) -> None:
+    if so and not moment.done():
+        moment.set_result(None)
 
 
 def plugin_of(context: Context, environ: Mapping[str, str], *, pass_env: Sequence[str] = ()) -> Plugin | None:

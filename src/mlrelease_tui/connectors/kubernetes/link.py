@@ -9,7 +9,7 @@ import ssl
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from mlrelease_tui.connectors.api import Settings
@@ -168,11 +168,15 @@ class _NamedContext(ssl.SSLContext):
 
     called: str = ""
 
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        return super().wrap_bio(*args, **(kwargs | ({"server_hostname": self.called} if self.called else {})))
-
-    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        return super().wrap_socket(*args, **(kwargs | ({"server_hostname": self.called} if self.called else {})))
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        return super().wrap_bio(incoming, outgoing, server_side, self.called or server_hostname, session)
 
 
 def tls_of(context: Context, grant: Grant) -> ssl.SSLContext:

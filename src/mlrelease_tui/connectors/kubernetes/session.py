@@ -54,6 +54,10 @@ class Session:
         self.user = await self._who()
         self._asked_s, self._credential = self._monotonic(), self._api.identity.source
 
+    def forget(self) -> None:
+        """Ask for our name anew the next time."""
+        self._asked_s = float("-inf")
+
     async def pulse(self) -> None:
         """The least that shows that the server answers, knows us, and is the one that it was: one small request."""
         await self._cluster(PULSE_TIMEOUT_S)
