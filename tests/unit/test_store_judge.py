@@ -259,3 +259,19 @@ def test_what_differs_is_found_whatever_stayed(
     changed, gone = differing(old, new)
     assert sorted(changed) == sorted(key for key in new if key not in old or old[key] is not new[key])
     assert sorted(gone) == sorted(old.keys() - new.keys())
+
+
+def test_readings_that_grew_too_old_count_again_where_the_clock_goes_back() -> None:
+    state = reduce(State(), EndpointsObserved("world", tuple(WORLD.endpoints.values()), START))
+    readings = tuple(
+        VariantSample(FRAUD, "v3", START + timedelta(seconds=second), float(second), second * 10.0, second * 9.0)
+        for second in (0, 20)
+    )
+    state = reduce(state, SamplesObserved("world", readings, START))
+    judge, seen_as = FleetJudge(), []
+    for second in (20, 90, 25):
+        now = START + timedelta(seconds=second)
+        judged = judge.at_once(state, now)
+        same(judged, state, now)
+        seen_as.append(bool(judged.statuses[FRAUD].metrics))
+    assert seen_as == [True, False, True]
