@@ -8,6 +8,16 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Workload
 from mlrelease_tui.connectors.kubernetes.workloads.argo import ArgoRollouts
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import Deployments
 from mlrelease_tui.connectors.kubernetes.workloads.jobs import CronJobs, Jobs
+from mlrelease_tui.connectors.kubernetes.workloads.knative import KnativeServices
+from mlrelease_tui.connectors.kubernetes.workloads.kserve import InferenceServices
 from mlrelease_tui.connectors.kubernetes.workloads.pair import CanaryPairs
 
-ALL: Final[tuple[Workload, ...]] = (ArgoRollouts(), CanaryPairs(), Deployments(), CronJobs(), Jobs())
+ALL: Final[tuple[Workload, ...]] = (
+    InferenceServices(),
+    KnativeServices(),
+    ArgoRollouts(),
+    CanaryPairs(),
+    Deployments(),
+    CronJobs(),
+    Jobs(),
+)
