@@ -16,6 +16,7 @@ from tests.cluster.argo_bench import (
     healthy,
     image,
     in_flight,
+    observed,
     paused_at,
     reasons,
     seated,
@@ -71,6 +72,23 @@ async def test_a_promotion_under_a_manual_pause_is_not_lost(bench: Bench, tmp_pa
         bench.wait(NAME, lambda item: item["status"]["currentStepIndex"] == 2)
         await seat.connector.perform(second, stamp)
         bench.wait(NAME, paused_at(3))
+
+
+async def test_a_pause_that_is_jumped_to_is_not_passed(bench: Bench, tmp_path: Path) -> None:
+    bench.at_rest(NAME, steps=[{"setWeight": 25}, {"pause": {}}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}])
+    bench.release(NAME, "2")
+    bench.wait(NAME, paused_at(1))
+    bench.tool("pause", NAME)
+    bench.wait(NAME, lambda item: item["spec"].get("paused") and observed(item))
+    async with seated(bench.cluster.kubeconfig, bench.namespace, tmp_path) as seat:
+        endpoint = await seat.look(NAME)
+        driver = seat.connector.driver(endpoint)
+        assert isinstance(driver, Promotable)
+        for write in driver.advance(endpoint):
+            await seat.connector.perform(write, Stamp("an-intent", "promote", SafeText("ana"), SafeText("go on")))
+        bench.wait(NAME, paused_at(2))
+        endpoint = await seat.look(NAME)
+        assert endpoint.rollout.phase is Phase.WAITING
 
 
 async def test_continue_skips_no_step(bench: Bench, tmp_path: Path) -> None:

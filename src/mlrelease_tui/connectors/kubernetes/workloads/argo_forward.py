@@ -1,8 +1,9 @@
 """Taking a Rollout forward: begin, next step, all the way, cut over, begin again.
 
 Facts seen on Argo Rollouts 1.10.1: clearing the pause under a manual pause loses the promotion; a promotion without a guard on the
-pause itself advances twice; an inconclusive analysis is run again unless the step is passed; a step index beyond the last one
-scales stable to nothing; `promoteFull` on an aborted rollout releases the bad version.
+pause itself advances twice; an inconclusive analysis is run again unless the step is passed; a pause that is jumped to is passed at
+once unless `controllerPause` goes too; a step index beyond the last one scales stable to nothing; `promoteFull` on an aborted
+rollout releases the bad version.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from mlrelease_tui.connectors.kubernetes.objects import at
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, remove, test
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
-from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import SETTLE_S, Writing
+from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Phase
@@ -74,7 +75,7 @@ class Forward(Writing):
             raise Refused(f"{endpoint.ref.name} has no step left to take", hint="wait for its pods, or continue it")
         if standing.paused:
             jump = self._on_status(
-                (*self._pause_guard(), put("/status/currentStepIndex", index + 1), *self._pause_removed()),
+                (*self._pause_guard(), *self._pause_removed(), *self._jump(index + 1)),
                 Effect(self._now(), f"step {index + 1} is next", "abort it", self._same(held=True)),
             )
             return (jump, self._unpause(f"the rollout goes on at step {index + 1}", self._reached(index + 1)))
@@ -86,7 +87,7 @@ class Forward(Writing):
         ops = self._pause_removed()
         if any(reason != "CanaryPauseStep" for reason in standing.waits):
             # An inconclusive analysis would only be run again.
-            ops.append(put("/status/currentStepIndex", index + 1))
+            ops += self._jump(index + 1)
         return (
             self._on_status(
                 (*self._pause_guard(), *ops),
@@ -145,7 +146,7 @@ class Forward(Writing):
             step_index=None if timed else index + 1,
             phases=(Phase.WAITING, Phase.PROGRESSING, Phase.COMPLETE) if timed else (Phase.WAITING,),
         )
-        ops = (*self._pause_guard(), put("/status/currentStepIndex", index), *self._pause_removed())
+        ops = (*self._pause_guard(), *self._pause_removed(), *self._jump(index))
         return (
             self._on_status(
                 ops, Effect(self._now(), f"step {index}: {percent(weight_bp)}", "abort it", expects, SETTLE_S)
@@ -203,7 +204,13 @@ class Forward(Writing):
     # --- beneath
 
     def _reached(self, step: int) -> EndpointExpectation:
-        return EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid, held=False, step_reached=step)
+        return EndpointExpectation(
+            self._endpoint.ref, uid=self._endpoint.uid, held=False, step_reached=step, phases=LOOKED_AT
+        )
+
+    def _jump(self, step: int) -> list[Op]:
+        """Left standing, `controllerPause` would count the pause at that step as one that somebody has lifted."""
+        return [put("/status/currentStepIndex", step), put("/status/controllerPause", False)]
 
     def _pause_removed(self) -> list[Op]:
         return [remove("/status/pauseConditions")] if self._standing.waits else []

@@ -117,12 +117,13 @@ class Standing:
 
     @property
     def deaf(self) -> bool:
-        """Something was asked of the controller and it did not notice: it takes `controllerPause` away in the moment in which a
-        pause is lifted, and dates an abort in the moment in which it is asked for."""
+        """Something was asked of the controller and it did not notice: it takes `controllerPause` and its phase away in
+        the moment in which a pause is lifted, and dates an abort in the moment in which it is asked for."""
         status = table(self.item, "status")
         if self.aborted:
             return not status.get("abortedAt")
-        return status.get("controllerPause") is True and not status.get("pauseConditions")
+        stopped = status.get("controllerPause") is True or status.get("phase") == "Paused"
+        return stopped and not status.get("pauseConditions") and not self.paused
 
     @property
     def restarting(self) -> bool:
