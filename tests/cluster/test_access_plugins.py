@@ -117,7 +117,7 @@ def test_it_has_no_terminal_its_own_environment_and_no_secret_of_ours(plugin: Pl
         "CORP_TOKEN": "named",
         "HARMLESS": "yes",
     }
-    entry = {"env": [{"name": "OWN", "value": "set"}], "provideClusterInfo": True}
+    entry: dict[str, Any] = {"env": [{"name": "OWN", "value": "set"}], "provideClusterInfo": True}
     assert health_of(plugin.kubeconfig(**entry), environ=environ, pass_env=["CORP_TOKEN"]).state is LinkState.OK
     (run,) = plugin.runs
     assert run["tty"] == [False, False, False]

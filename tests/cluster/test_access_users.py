@@ -108,13 +108,13 @@ def test_the_connections_own_credential_takes_the_place_of_the_kubeconfigs(
 
 
 def test_an_own_credential_that_expired_in_mid_session_is_renewed_once(control_plane: ControlPlane) -> None:
-    given = {"token": "expired", "renewals": 0}
+    given: dict[str, Any] = {"token": "expired", "renewals": 0}
 
     async def credential() -> Credential:
         return Credential("bearer", "", Secret(str(given["token"])), "command")
 
     async def renew() -> Credential:
-        given["renewals"] = int(given["renewals"]) + 1
+        given["renewals"] += 1
         given["token"] = control_plane.token(ADMIN)
         return await credential()
 

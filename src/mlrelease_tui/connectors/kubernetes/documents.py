@@ -7,7 +7,7 @@ huge one), tags of Python's own. JSON is YAML, and is read as JSON where it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ LIMIT: Final = 8 * 1024 * 1024
 """Bytes; kubeconfigs with hundreds of embedded certificates stay below."""
 
 
+_DEEPEST: Final = 64
 _KEPT: Final = 8
 _Stamp = tuple[int, int, int]
 _parsed: dict[Path, tuple[_Stamp, Mapping[str, Any]]] = {}
@@ -82,43 +83,53 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _yaml(path: Path, content: str) -> Any:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(content)
+    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _looked_at(path, node, set())
-        return loader.construct_document(node)
+        # Before anything is built of it: what builds it goes as deep as the text does.
+        _looked_at(path, yaml.parse(content, Loader=kind))
+        loader = kind(content)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _each_once(path, node)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise _refused(path, "is no YAML that can be used", mark.line + 1 if mark else 0) from error
-    except RecursionError as error:
-        raise _refused(path, "is nested too deep", 0) from error
     except ValueError as error:
         raise _refused(path, "has a value that is none", 0) from error
-    finally:
-        loader.dispose()
 
 
-def _looked_at(path: Path, node: Any, seen: set[int]) -> None:
-    """Before anything is built of it: a node that is met again is an alias, and keys are compared as they stand."""
-    if id(node) in seen:
-        raise _refused(path, "uses an alias (`*name`), which is not taken here", node.start_mark.line + 1)
-    seen.add(id(node))
+def _looked_at(path: Path, events: Iterable[Any]) -> None:
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        if kind == "AliasEvent":
+            raise _refused(path, "uses an alias (`*name`), which is not taken here", event.start_mark.line + 1)
+        depth += (kind in {"SequenceStartEvent", "MappingStartEvent"}) - (
+            kind in {"SequenceEndEvent", "MappingEndEvent"}
+        )
+        if depth > _DEEPEST:
+            raise _refused(path, "is nested too deep", event.start_mark.line + 1)
+
+
+def _each_once(path: Path, node: Any) -> None:
     if not isinstance(node.value, list):
         return
     keys: set[str] = set()
     for part in node.value:
         if not isinstance(part, tuple):
-            _looked_at(path, part, seen)
+            _each_once(path, part)
             continue
         key, value = part
         if isinstance(key.value, str):
             if key.value in keys:
                 raise _refused(path, f"has the key {SafeText(key.value)} twice", key.start_mark.line + 1)
             keys.add(key.value)
-        _looked_at(path, key, seen)
-        _looked_at(path, value, seen)
+        _each_once(path, value)
 
 
 def _refused(path: Path, why: str, line: int) -> ConfigError:

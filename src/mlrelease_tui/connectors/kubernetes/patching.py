@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from mlrelease_tui.connectors.kubernetes.marks import writer_key
 from mlrelease_tui.connectors.kubernetes.objects import name, namespace, uid
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
+from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.text import SafeText
 
 PATCH: Final = "patch"
@@ -136,10 +139,27 @@ class Effect:
     settle_s: float = 60.0
 
 
+_asking: ContextVar[bool] = ContextVar("asking", default=False)
+_NOWHERE: Final = EndpointExpectation(EndpointRef("", "", ""))
+_SKETCH: Final = Write("", PATCH, "", "", "", "", "", "", "", _NOWHERE, _NOWHERE)
+
+
+@contextmanager
+def only_asking() -> Iterator[None]:
+    """Within it `written` gives an empty write: for whoever asks only whether something would be refused, thousands of times."""
+    token = _asking.set(True)
+    try:
+        yield
+    finally:
+        _asking.reset(token)
+
+
 def written(
     connection: str, context: str, patch: Patch, effect: Effect, assumes: EndpointExpectation, *, shell: str = ""
 ) -> Write:
     """The write that sends `patch`."""
+    if _asking.get():
+        return _SKETCH
     return Write(
         connection=connection,
         operation=PATCH,

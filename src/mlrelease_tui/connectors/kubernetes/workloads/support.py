@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from mlrelease_tui.connectors.kubernetes.patching import only_asking
 from mlrelease_tui.connectors.kubernetes.pods import Identity
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.domain.plan import Write
@@ -29,14 +30,15 @@ def verbs_of(endpoint: Endpoint, driver: Tried) -> Endpoint:
     """The endpoint with what can be done to it as it is: each verb's planner is asked."""
     native = driver.native()
     found = []
-    for verb, attempt in driver.attempts().items():
-        word = SafeText(native.get(verb, ""))
-        try:
-            attempt()
-        except Refused as no:
-            found.append(VerbSupport(verb, False, word, SafeText(no.message)))
-        else:
-            found.append(VerbSupport(verb, True, word))
+    with only_asking():
+        for verb, attempt in driver.attempts().items():
+            word = SafeText(native.get(verb, ""))
+            try:
+                attempt()
+            except Refused as no:
+                found.append(VerbSupport(verb, False, word, SafeText(no.message)))
+            else:
+                found.append(VerbSupport(verb, True, word))
     found += [VerbSupport(verb, False, reason=SafeText(reason)) for verb, reason in driver.never().items()]
     return replace(endpoint, verbs=tuple(found))
 
