@@ -22,6 +22,7 @@ from mlrelease_tui.connectors.kubernetes.objects import (
     items,
     name,
     namespace,
+    owner_uid,
     table,
     text,
     uid,
@@ -62,7 +63,7 @@ class Deployments:
                 yield Sighting(namespace(item), name(item), item, frozenset({uid(item)}))
 
     def passed_over(self, world: World, served: Served) -> int:
-        return sum(not shown(item, world) for item in self._all(world, served))
+        return sum(not owner_uid(item) and not shown(item, world) for item in self._all(world, served))
 
     def _all(self, world: World, served: Served) -> Iterator[Object]:
         needed = self.needs(served)

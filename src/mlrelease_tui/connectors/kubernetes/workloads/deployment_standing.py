@@ -100,17 +100,16 @@ class Standing:
     @property
     def rolled_out(self) -> bool:
         """Whether the template in the spec was once rolled out whole, and nothing of another one is left."""
-        if not self.observed or self.current is None:
+        current = self.current
+        if current is None or any(_pods(one) for one in self.sets if one is not current):
             return False
-        status = self.item.get("status") or {}
-        updated = count(status, "updatedReplicas")
-        if count(status, "replicas") != updated:
-            return False
-        progress = condition(self.item, "Progressing")
-        if progress.get("reason") == "NewReplicaSetAvailable":
+        if self.observed and condition(self.item, "Progressing").get("reason") == "NewReplicaSetAvailable":
             return True
-        # A pause takes that reason away, and where no deadline is set it never comes.
-        return updated == self.wanted and count(status, "availableReplicas") >= updated
+        # A pause takes that reason away, it never comes where no deadline is set, and a spec that nobody has looked at yet may
+        # differ in anything.
+        available = count(current, "status", "availableReplicas")
+        enough = self.wanted if self.observed and not self.paused else min(1, self.wanted)
+        return available >= enough
 
     @property
     def settled(self) -> bool:
@@ -197,6 +196,10 @@ class Standing:
 def standing_of(item: Object, sets: tuple[Object, ...]) -> Standing:
     """The Deployment with the ReplicaSets that it owns."""
     return Standing(item, tuple(sorted(sets, key=_number, reverse=True)))
+
+
+def _pods(one: Object) -> int:
+    return count(one, "spec", "replicas") or count(one, "status", "replicas")
 
 
 def _number(one: Object) -> int:

@@ -43,7 +43,7 @@ class CronJobs:
                 yield Sighting(namespace(item), name(item), item, frozenset({uid(item)}))
 
     def passed_over(self, world: World, served: Served) -> int:
-        return sum(not shown(item, world, at=SCHEDULED) for item in _of(self, world, served))
+        return sum(not owner_uid(item) and not shown(item, world, at=SCHEDULED) for item in _of(self, world, served))
 
     def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading:
         schedules, jobs = self.needs(served)
