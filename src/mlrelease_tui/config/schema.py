@@ -242,7 +242,16 @@ BUILT_IN_KEYS: Final[KnownKeys] = MappingProxyType(
         "local": {"directory": "path required"},
         "scrape": {"targets": "urls required"},
         "fake": {"script": "path"},
-        "kubernetes": {"kubeconfig": "path", "context": "text", "namespaces": "texts"},
+        "kubernetes": {
+            "kubeconfig": "path",
+            "context": "text",
+            "namespaces": "texts",
+            "all": "boolean",
+            "registry": "text",
+            "cluster_uid": "text",
+            "in_cluster": "boolean",
+            "pass_env": "texts",
+        },
         "docker": {
             "host": "uri",
             "context": "text",
