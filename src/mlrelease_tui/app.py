@@ -138,8 +138,12 @@ class MlreleaseApp(ThemedApp):
         if top is not view and hasattr(top, "redraw"):
             # A page over the view: made anew, so that what it tells stays true.
             top.redraw()
+        self._ring()
+
+    @on(ReleaseScreen.Looked)
+    def _ring(self) -> None:
         if self._frozen is None and self.services.appearance.bell:
-            self._bell.sound(view.statuses())
+            self._bell.sound(self.current.statuses())
 
     @property
     def _flags(self) -> Flags:

@@ -101,7 +101,7 @@ def test_where_each_comes_from_is_known(tmp_path: Path) -> None:
     )
     lines = run(tmp_path, program).splitlines()
     assert "theirs theirs 1.0 False" in lines
-    assert sum(line.endswith(" True") for line in lines) == 4
+    assert sum(line.endswith(" True") for line in lines) == 5
 
 
 @pytest.mark.parametrize("kind", ["", "no-such-kind", "mlflow.evil"])

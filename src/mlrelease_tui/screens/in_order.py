@@ -14,6 +14,8 @@ from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
 
+MOST: Final = 1024
+"""Keys that wait, at most. More come from no hand, but from a terminal whose input ended and says so for ever."""
 _LOOK_S: Final = 0.02
 _LOOKS: Final = 50
 """What was opened and does not take the focus within a second never will: keys go on without it."""
@@ -35,7 +37,8 @@ class InOrderApp(App[None]):
         if not isinstance(event, events.Key) or event.is_forwarded:
             await super().on_event(event)
             return
-        self._typed.append(event)
+        if len(self._typed) < MOST:
+            self._typed.append(event)
         if not self._acting:
             await self._next_key()
 
