@@ -175,13 +175,15 @@ class Standing:
 
     def _routed(self) -> dict[str, int]:
         weights = table(self.item, "status", "canary", "weights")
+        # Pods that are kept for a while after they lost their traffic are named no more.
+        found = dict.fromkeys(self.sets, 0)
         if not weights:
-            return {self.stable: ALL_TRAFFIC_BP} if self.stable else {}
-        found = {
-            text(part, "podTemplateHash"): count(part, "weight") * 100
-            for part in (table(weights, "canary"), table(weights, "stable"))
-        }
-        return {key: weight for key, weight in found.items() if key}
+            return found | ({self.stable: ALL_TRAFFIC_BP} if self.stable else {})
+        for part in (table(weights, "canary"), table(weights, "stable")):
+            if key := text(part, "podTemplateHash"):
+                # At rest both name the same.
+                found[key] = max(found.get(key, 0), count(part, "weight") * 100)
+        return found
 
 
 def _moment(stamp: Stamp) -> float:
