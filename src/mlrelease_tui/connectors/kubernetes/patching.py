@@ -111,6 +111,8 @@ class Patch:
         done = [_told(op) for op in self.ops if op["op"] != "test"]
         if self.template is not None:
             done.insert(0, f"spec.template ← {SafeText(self.template.name)}")
+        if self.hold is not None and not done:
+            done.append("who holds it, and why" if self.hold else "nobody holds it")
         return f"PATCH {self.resource.plural}/{SafeText(name(self.item))}{where}: {', '.join(done)}"
 
     def precondition(self) -> str:

@@ -201,6 +201,11 @@ class KnativeModeDriver(Writing):
             raise Refused(
                 f"nothing says from where {SafeText(wanted)} was fetched", hint="abort takes the traffic back"
             )
+        if not standing.alike(good, bad):
+            raise Refused(
+                f"{SafeText(bad)} differs from {SafeText(good)} in more than its model: its pod template is another",
+                hint="abort takes the traffic back; put the template back where it is deployed from",
+            )
         found: list[Write] = []
         pinned = (test("/metadata/uid", self._endpoint.uid), test(_ROLLED_OUT, good), test(PERCENT, 0))
         nothing = () if wanted == rejected else ((SafeText(rejected), 0),)

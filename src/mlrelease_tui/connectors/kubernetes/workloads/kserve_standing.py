@@ -179,6 +179,14 @@ class Standing:
             return self.percent is not None or not self.settled or self.weights.get(self.created, 0) == 10_000
         return self.weights.get(self.created, 0) == self.percent * 100
 
+    def alike(self, one: str, other: str) -> bool:
+        """Whether two Revisions have the same pods but for the model that they fetch, as far as both can be seen. A model that
+        is named in a container's environment makes another template by itself."""
+        specs = [table(self.revisions.get(revision, {}), "spec") for revision in (one, other)]
+        if not all(specs) or self.place is None or "/containers/" in self.place.pointer:
+            return True
+        return specs[0] == specs[1]
+
     @property
     def pinned(self) -> bool:
         """Whether the version in the spec gets nothing, and would get everything once the percent is cleared."""
