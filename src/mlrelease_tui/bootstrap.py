@@ -106,6 +106,7 @@ def wire(outset: Outset, *, environ: Mapping[str, str], prompt: Prompt | None = 
 def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Store) -> Mapping[str, Connector]:
     """One connector for each configured connection. One that can't be built is a broken row, not the end."""
     found: dict[str, Connector] = {}
+    bound = tuple(binding.endpoint for binding in config.bindings)
     for connection in config.connections.values():
         known = store.state.connections.get(connection.name)
         health = replace(
@@ -114,7 +115,7 @@ def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Stor
             credential_source=wallet.describe(connection.name).badge,
         )
         try:
-            found[connection.name] = plugins.connect(connection.kind, _settings(connection, wallet, env))
+            found[connection.name] = plugins.connect(connection.kind, _settings(connection, wallet, env, bound))
         except ConfigError as error:
             health = replace(
                 health,
@@ -137,7 +138,9 @@ def _intervals(config: Config) -> Intervals:
     return Intervals(refresh_s=config.ui.refresh_s, own_s=MappingProxyType(own))
 
 
-def _settings(connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, str]) -> Settings:
+def _settings(
+    connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, str], bound: Iterable[EndpointRef]
+) -> Settings:
     async def credential() -> Credential | None:
         return await asyncio.to_thread(wallet.credential, connection.name)
 
@@ -154,6 +157,7 @@ def _settings(connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, st
         credential=credential,
         renew=renew,
         environ=MappingProxyType(dict(env)),
+        bound=frozenset((ref.namespace, ref.name) for ref in bound if ref.connection == connection.name),
     )
 
 

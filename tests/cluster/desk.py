@@ -32,7 +32,8 @@ class Operator:
         self.namespace = namespace
         self.name = name
         chosen = {"kubeconfig": str(kubeconfig), "namespaces": [namespace], **(options or {})}
-        self.connector = KubernetesConnector(Settings(CONNECTION, "kubernetes", chosen, environ={}))
+        ties = frozenset({(namespace, bound)}) if bound else frozenset[tuple[str, str]]()
+        self.connector = KubernetesConnector(Settings(CONNECTION, "kubernetes", chosen, environ={}, bound=ties))
 
     def ref(self, name: str) -> EndpointRef:
         return EndpointRef(CONNECTION, self.namespace, name)

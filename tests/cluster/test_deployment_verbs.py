@@ -320,11 +320,17 @@ async def test_only_those_that_serve_a_model_are_in_the_fleet_and_the_rest_are_c
     loads = deployment("loads", replicas=1)
     template(loads)["spec"]["containers"][0]["env"] = [{"name": "MODEL", "value": "models:/iris/3"}]
     cluster.kubectl.apply(marked, loads, deployment("web"), namespace=namespace)
-    for every, names in ((False, ["loads", "marked"]), (True, ["loads", "marked", "web"])):
-        operator = Operator(cluster.kubeconfig, namespace, options={"all": every, "registry": "registry"})
+    for every, bound, names in (
+        (False, "", ["loads", "marked"]),
+        (False, "web", ["loads", "marked", "web"]),
+        (True, "", ["loads", "marked", "web"]),
+    ):
+        operator = Operator(cluster.kubeconfig, namespace, options={"all": every, "registry": "registry"}, bound=bound)
         found = {str(endpoint.ref.name): endpoint for endpoint in await operator.connector.endpoints()}
+        health = await operator.connector.probe()
         await operator.close()
         assert sorted(found) == names
+        assert any("1 other workloads, not models" in warning for warning in health.warnings) == ("web" not in names)
         assert str(found["marked"].model) == "registry/fraud"
         assert (str(found["loads"].model), found["loads"].rollout.to_version) == ("registry/iris", "3")
         assert found["marked"].alias == "champion"

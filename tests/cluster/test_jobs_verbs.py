@@ -11,6 +11,7 @@ from tests.cluster.api import CRON_JOBS, JOBS, Json, holds
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
 from tests.cluster.manifests import PODS_BEHAVE, pod_template
+from tests.cluster.verb_table import Row, VerbTable
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.domain.rollout import Hold, Phase, Stamp, Verb
@@ -59,7 +60,7 @@ async def ran(operator: Operator) -> str:
 
 
 async def test_a_run_now_is_what_kubectl_would_make_and_its_end_is_seen(
-    cluster: Cluster, namespace: str, operator: Operator
+    cluster: Cluster, namespace: str, operator: Operator, verb_table: VerbTable
 ) -> None:
     cluster.kubectl.apply(schedule("1"), namespace=namespace)
     called = await ran(operator)
@@ -73,6 +74,11 @@ async def test_a_run_now_is_what_kubectl_would_make_and_its_end_is_seen(
     for found in (ours, theirs):
         assert holds(found, "Complete")
     assert _made_of(ours) == _made_of(theirs)
+    writes, native = (
+        "1 POST: a Job of the template, under a name of its own",
+        "`kubectl create job RUN --from=cronjob/NAME`",
+    )
+    verb_table.record(Row("CronJob", "restart: a run now", writes, native, "a Job of the same spec, ended well"))
 
 
 def _made_of(item: Json) -> Json:

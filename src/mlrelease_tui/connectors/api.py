@@ -75,7 +75,8 @@ async def no_credential() -> Credential | None:
 class Settings:
     """What the core gives a connector. `options` are the connection's own keys from the configuration, already checked
     against the factory's `options`; paths in them are absolute. `timeout_s` bounds every call, in seconds. `renew` asks
-    the credential's source again although what it gave has not expired: once after a 401, for reads only."""
+    the credential's source again although what it gave has not expired: once after a 401, for reads only. `bound` names the
+    endpoints that the configuration ties to a model, by namespace and name: they are shown even where nothing on them says so."""
 
     name: str
     kind: str
@@ -87,6 +88,7 @@ class Settings:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     cache_dir: Path | None = None
+    bound: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

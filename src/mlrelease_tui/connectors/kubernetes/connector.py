@@ -225,7 +225,8 @@ class KubernetesConnector:
         return frozenset(_wishes(served)) - {resource for workload in ALL for resource in workload.needs(served)}
 
     def _terms(self, served: Served) -> Terms:
-        return Terms(ALL, served, self._frame(), Choice(self._settings.options.get("all") is True))
+        settings = self._settings
+        return Terms(ALL, served, self._frame(), Choice(settings.options.get("all") is True, settings.bound))
 
     def _frame(self) -> Frame:
         settings = self._settings
