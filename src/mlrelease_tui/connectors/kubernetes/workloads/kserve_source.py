@@ -110,7 +110,7 @@ def uri_for(item: Object, artifact: Artifact, known: Mapping[str, Source]) -> st
         return artifact.uri
     now = known.get(place.uri) or source_of(place.uri)
     head, slash, rest = place.uri.rpartition(f"/{now.version}")
-    if slash and (not rest or rest.startswith("/")) and "/" not in version and version:
+    if _VERSION.match(now.version) and slash and (not rest or rest.startswith("/")) and "/" not in version and version:
         return _fetched(f"{head}/{version}{rest}", item)
     raise Refused(
         f"nothing says from where {SafeText(name(item))} would fetch version {SafeText(version)}",
@@ -140,4 +140,4 @@ def _by_pattern(uri: str, pattern: str) -> str:
 
 def _model_before(head: str) -> str:
     parts = [part for part in head.partition("://")[2].split("/") if part]
-    return parts[-1] if len(parts) > 1 and parts[-1] not in _GENERIC else ""
+    return parts[-1] if head.endswith("/") and len(parts) > 1 and parts[-1] not in _GENERIC else ""
