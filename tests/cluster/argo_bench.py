@@ -292,7 +292,10 @@ def lives(pod: Json) -> bool:
 
 def told(end: Json) -> str:
     """An end in words, for the table."""
-    pods = " + ".join(f"{count} pods on {version}" for version, count in end["pods"].items()) or "no pods"
+    pods = (
+        " + ".join(f"{count} pod{'s' if count != 1 else ''} on {version}" for version, count in end["pods"].items())
+        or "no pods"
+    )
     extras = [word for word in ("aborted", "held") if end[word]]
     step = f", step {end['step']}" if end["step"] is not None and end["phase"] != "Healthy" else ""
     return f"{end['phase']}{step}, {pods}" + (f", {', '.join(extras)}" if extras else "")
