@@ -147,6 +147,7 @@ def matches(status: EndpointStatus, wanted: str) -> bool:
 
 def note(
     status: EndpointStatus | None,
+    now: datetime,
     glyphs: Glyphs,
     limit: int,
     action: ActionProgress | None = None,
@@ -176,7 +177,7 @@ def note(
         top = line(Span(f" {name}:", Role.STRONG), *clip(line(why), room), Span(tail, Role.MUTED))
     else:
         top = line(Span(f" {name}:", Role.STRONG), Span(" nothing speaks against it", Role.MUTED))
-    return [clip(top, limit), clip(line(*_moves(status, press), *_last(status)), limit)]
+    return [clip(top, limit), clip(line(*_moves(status, press), *_last(status, now)), limit)]
 
 
 def _moves(status: EndpointStatus, press: Callable[[str], str]) -> list[Span | str]:
@@ -218,23 +219,23 @@ def _measured_well(status: EndpointStatus) -> bool:
     return status.severity in {Severity.WAIT, Severity.OK} and metrics is not None and metrics.coverage is Coverage.OK
 
 
-def _last(status: EndpointStatus) -> list[Span | str]:
+def _last(status: EndpointStatus, now: datetime) -> list[Span | str]:
     """What was done here last, and by whom."""
     stamp = status.endpoint.stamp
     if stamp is None:
         return []
-    when = f" {clock(stamp.at)}" if stamp.at else ""
+    when = f" {clock(stamp.at, now)}" if stamp.at else ""
     return [Span(f"last: {stamp.verb} by {stamp.by}{when}", Role.MUTED)]
 
 
-def activity(entries: Sequence[AuditEntry], actions: Sequence[ActionProgress], rows: int, glyphs: Glyphs) -> list[Line]:
+def activity(entries: Sequence[AuditEntry], actions: Sequence[ActionProgress], now: datetime, rows: int) -> list[Line]:
     """The last things that happened, newest first: running actions, then the tail of the audit."""
     found: list[Line] = []
     for action in sorted(actions, key=lambda item: item.started_at, reverse=True):
         if action.outcome is None:
             step = f"step {action.step + 1}/{len(action.plan.steps)}"
             found.append(
-                line(Span(f" {clock(action.started_at)} RUNNING ", Role.ARMED), f"{action.plan.summary} ({step})")
+                line(Span(f" {clock(action.started_at, now)} RUNNING ", Role.ARMED), f"{action.plan.summary} ({step})")
             )
     for entry in reversed(entries):
         if entry.kind in {"sent", "step"}:
@@ -245,7 +246,7 @@ def activity(entries: Sequence[AuditEntry], actions: Sequence[ActionProgress], r
         summary = f"  {entry.summary}" if entry.summary else ""
         found.append(
             line(
-                Span(f" {clock(entry.at)} ", Role.MUTED),
+                Span(f" {clock(entry.at, now)} ", Role.MUTED),
                 f"{entry.actor} ",
                 Span(what, Role.STRONG),
                 " ",

@@ -59,10 +59,17 @@ def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs) -> dict[str, Sp
         "version": Span(words.versions(status.endpoint, glyphs), Role.CANARY),
         "phase": Span(rollout.phase.value, PHASE_ROLES[rollout.phase]),
         "step": Span(step(rollout)),
-        "canary": Span(words.weight(canary.weight_bp if canary else None)),
+        "canary": _known(words.weight(canary.weight_bp if canary else None), status),
         "started": Span(age(rollout.started_at, now)),
         "by": Span(str(stamp.by) if stamp else "", Role.TEXT),
     }
+
+
+def _known(text: str, status: EndpointStatus, width: int = 0) -> Span:
+    """A value of an endpoint, as wide as asked for; with `~` where it is what was last known."""
+    if status.stale_since is None or text == words.UNKNOWN:
+        return Span(f"{text:<{width}}")
+    return Span(f"~{text:<{width}}", Role.STALE)
 
 
 def detail(
@@ -79,7 +86,7 @@ def detail(
         Span(words.version(rollout.to_version), Role.CANARY),
         f"  step {step(rollout)}  ",
         Span(rollout.phase.value.upper(), PHASE_ROLES[rollout.phase]),
-        Span(f"  by {stamp.by} {clock(stamp.at) if stamp.at else ''}" if stamp else "", Role.MUTED),
+        Span(f"  by {stamp.by} {clock(stamp.at, now) if stamp.at else ''}" if stamp else "", Role.MUTED),
     )
     rows = [head, *steps(status, glyphs, width)]
     hold = rollout.hold
@@ -90,7 +97,7 @@ def detail(
     rows += gates(status, history, glyphs, width)
     if status.verdict is not None:
         rows += verdict_lines(status.verdict, width)
-    rows += events(status, audit, width)
+    rows += events(status, audit, now, width)
     return [clip(item, width) for item in rows]
 
 
@@ -100,7 +107,7 @@ def steps(status: EndpointStatus, glyphs: Glyphs, width: int) -> list[Line]:
     canary = status.endpoint.canary
     weight = canary.weight_bp if canary else None
     after = rollout.next_step
-    tail = f" {words.weight(weight)}"
+    tail = f" {_known(words.weight(weight), status).text}"
     if after is not None:
         tail += f"  next {words.weight(after.weight_bp)}" if after.weight_bp is not None else f"  next {after.label}"
     if rollout.phase in {Phase.WAITING, Phase.HELD}:
@@ -158,8 +165,7 @@ def gates(status: EndpointStatus, history: History, glyphs: Glyphs, width: int) 
     rows.append(
         line(
             Span(" ready  ", Role.MUTED),
-            Span(f"{words.replicas(stable.ready, stable.desired):<{spark + 8}}"),
-            Span(f"{words.replicas(canary.ready, canary.desired):<{spark + 8}}"),
+            *(_known(words.replicas(item.ready, item.desired), status, spark + 8) for item in (stable, canary)),
         )
     )
     return rows
@@ -180,7 +186,7 @@ def _result(value: float | None, limit: float | None, glyphs: Glyphs) -> Span:
     return Span(f"{glyphs.states[Severity.OK]} within", Role.OK)
 
 
-def events(status: EndpointStatus, audit: Sequence[AuditEntry], width: int) -> list[Line]:
+def events(status: EndpointStatus, audit: Sequence[AuditEntry], now: datetime, width: int) -> list[Line]:
     """What the audit says of this endpoint, newest first."""
     mine = [item for item in reversed(audit) if str(item.target) in {status.ref.id, status.ref.name}][:4]
     if not mine:
@@ -190,7 +196,7 @@ def events(status: EndpointStatus, audit: Sequence[AuditEntry], width: int) -> l
         rows.append(
             clip(
                 line(
-                    Span(f" {clock(item.at)} ", Role.MUTED),
+                    Span(f" {clock(item.at, now)} ", Role.MUTED),
                     f"{item.verb} {item.summary} ",
                     Span(f"{item.result} ", Role.OK if item.result == "applied" else Role.TEXT),
                     Span(f"({item.actor}) {item.why}", Role.MUTED),

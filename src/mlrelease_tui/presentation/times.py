@@ -43,9 +43,9 @@ def countdown(until: datetime, now: datetime) -> str:
     return f"{int(left // 60)}m"
 
 
-def clock(at: datetime) -> str:
-    """ "01:35Z"."""
-    return f"{at:%H:%M}Z"
+def clock(at: datetime, now: datetime | None = None) -> str:
+    """ "01:35Z"; "03-01 01:35Z" where `now` is another day."""
+    return f"{at:%H:%M}Z" if now is None or at.date() == now.date() else f"{at:%m-%d %H:%M}Z"
 
 
 def moment(at: datetime | None) -> str:

@@ -54,7 +54,7 @@ class FleetScreen(EndpointRowsScreen):
 
     def show(self, state: State, now: datetime) -> None:
         super().show(state, now)
-        rows = view.activity(state.audit, tuple(state.actions.values()), 8, self.glyphs)
+        rows = view.activity(state.audit, tuple(state.actions.values()), now, 8)
         self.query_one("#activity", Sheet).show([line(Span(" ACTIVITY", Role.HEADING)), *rows])
 
     def empty(self, state: State) -> Sequence[Line]:
@@ -74,7 +74,7 @@ class FleetScreen(EndpointRowsScreen):
     def show_selected(self, status: EndpointStatus | None, state: State, now: datetime) -> None:
         limit = max(self.table.size.width, 20)
         action = select.action_on(state, status.ref) if status else None
-        note = view.note(status, self.glyphs, limit, action, self.pressed)
+        note = view.note(status, self.at, self.glyphs, limit, action, self.pressed)
         described = self.describe_view()
         if described:
             note = [note[0], line(Span(f" [{described}] ", Role.KEY), *note[1])]
