@@ -7,7 +7,7 @@ from typing import Any
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.mirror import Scope
 from mlrelease_tui.connectors.kubernetes.namespace_world import NamespaceWorld
-from mlrelease_tui.connectors.kubernetes.shelf import CAME_OR_WENT, Key, Packed, opened, packed
+from mlrelease_tui.connectors.kubernetes.shelf import CAME_OR_WENT, Key, Packed, packed, unpacked
 from mlrelease_tui.connectors.kubernetes.workloads.api import Choice
 
 THINGS = Resource("example.org", "v1", "things", "Thing")
@@ -54,7 +54,7 @@ def test_an_object_that_is_gone_is_a_change_once() -> None:
 def test_objects_are_opened_as_they_were() -> None:
     item = thing("a", spec={"replicas": 0, "text": "ü\u202e"}, status=None)
     _, kept = packed(item)
-    found = opened(kept.data)
+    found = unpacked(kept)
     assert found["spec"] == item["spec"]
     assert "resourceVersion" not in found["metadata"]
 

@@ -334,11 +334,11 @@ class KubeApi:
         limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         grant = await self.identity.grant()
         for attempt in (1, 2):
-            response = await self._sent(grant, method, path, params, accept, body, asked, limit)
+            response, content = await self._sent(grant, method, path, params, accept, body, asked, limit)
             if response.status_code in {200, 201}:
                 self.traffic.bytes_read += response.num_bytes_downloaded
-                return response.content
-            refusal = self._refusal(response, response.content, asked)
+                return content
+            refusal = self._refusal(response, content, asked)
             fresh = (
                 await self.identity.renewed(grant) if isinstance(refusal, Unauthenticated) and attempt == 1 else None
             )
@@ -357,23 +357,28 @@ class KubeApi:
         body: object,
         asked: str,
         limit: float,
-    ) -> httpx.Response:
+    ) -> tuple[httpx.Response, bytes]:
         import httpx
 
         client = await self._link.client(grant)
-        headers = [*self.identity.headers(grant), ("Accept", accept)]
+        request = client.build_request(
+            method,
+            path,
+            params=params,
+            json=body,
+            headers=[*self.identity.headers(grant), ("Accept", accept)],
+            timeout=httpx.Timeout(limit, connect=CONNECT_S),
+        )
         async with self._turn:
             self.traffic.requests += 1
             try:
                 async with asyncio.timeout(limit):
-                    return await client.request(
-                        method,
-                        path,
-                        params=params,
-                        json=body,
-                        headers=headers,
-                        timeout=httpx.Timeout(limit, connect=CONNECT_S),
-                    )
+                    response = await client.send(request, stream=True)
+                    try:
+                        # Not kept by the response: that is part of a circle and stays until the collector comes by.
+                        return response, b"".join([chunk async for chunk in response.aiter_bytes()])
+                    finally:
+                        await response.aclose()
             except (httpx.TransportError, TimeoutError) as error:
                 raise await self._lost(error, asked) from error
 

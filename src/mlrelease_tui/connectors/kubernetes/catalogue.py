@@ -7,12 +7,14 @@ that answers keys, one namespace after another: its objects are open only as lon
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from mlrelease_tui.connectors._blocking import collector_at_rest
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.mirror import Mirror
@@ -154,7 +156,26 @@ class Catalogue:
     def _read(
         self, terms: Terms, world: NamespaceWorld, place: str, changed: set[Token], seen_at: datetime
     ) -> dict[EndpointRef, _Entry]:
-        kept = {(entry.workload.kind, entry.endpoint.uid): entry for entry in self._entries.get(place, {}).values()}
+        before = self._entries.get(place)
+        if before is not None:
+            return self._read_all(terms, world, place, changed, seen_at, before)
+        # All of a namespace at once would have the collector walk through all there is, while keys wait.
+        with collector_at_rest():
+            found = self._read_all(terms, world, place, changed, seen_at, {})
+            # Of what came now only: circles that nobody holds would be set aside for good.
+            gc.collect(0)
+            return found
+
+    def _read_all(
+        self,
+        terms: Terms,
+        world: NamespaceWorld,
+        place: str,
+        changed: set[Token],
+        seen_at: datetime,
+        before: Mapping[EndpointRef, _Entry],
+    ) -> dict[EndpointRef, _Entry]:
+        kept = {(entry.workload.kind, entry.endpoint.uid): entry for entry in before.values()}
         found: dict[EndpointRef, _Entry] = {}
         for workload, sighting in sighted(terms, world):
             known = kept.get((workload.kind, uid(sighting.item)))

@@ -10,10 +10,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from mlrelease_tui.connectors._blocking import collector_at_rest
 from mlrelease_tui.connectors.kubernetes.answers import Gone, Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Raw, Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, text
@@ -32,6 +34,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 _FORBIDDEN_PAUSE_S: Final = 120.0
 _SHORT_S: Final = 2.0
 """A watch that ends sooner has not worked, whatever it said."""
+_MANY: Final = 100
 _FUTILE: Final = 3
 """Refusals in a row after which a version that the server may not know is forgotten."""
 
@@ -340,7 +343,9 @@ async def _failure(pulse: Callable[[], Awaitable[None]]) -> ReleaseError | None:
 
 
 def _packed(page: Raw) -> list[tuple[Key, Packed]]:
-    return [packed(opened(item)) for item in page.items]
+    # What is made here and thrown away would have the collector walk through all there is, while keys wait.
+    with collector_at_rest() if len(page.items) > _MANY else nullcontext():
+        return [packed(opened(item)) for item in page.items]
 
 
 def _differences(scope: Scope, now: Mapping[str, Mapping[Key, Packed]]) -> dict[str, set[Token]]:

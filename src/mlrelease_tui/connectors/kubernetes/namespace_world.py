@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
-from mlrelease_tui.connectors.kubernetes.shelf import Key, Packed, Shelves, Token, opened
+from mlrelease_tui.connectors.kubernetes.shelf import Key, Packed, Shelves, Token, unpacked
 from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, World
 
 _NOTHING: Final[Mapping[Key, Packed]] = {}
@@ -28,7 +28,7 @@ class _Books:
     def object(self, resource: Resource, key: Key, found: Packed) -> Object:
         item = self.opened.get((resource, key))
         if item is None:
-            item = self.opened[resource, key] = opened(found.data)
+            item = self.opened[resource, key] = unpacked(found)
         return item
 
 

@@ -1,11 +1,12 @@
-"""Objects kept small: each as the JSON of what is read of it, opened when somebody looks.
+"""Objects kept small: each as the packed JSON of what is read of it, opened when somebody looks.
 
-A cluster's worth of dictionaries is ten times as large as its JSON. What nobody reads (who owns which field, what was applied last,
+A cluster's worth of dictionaries is twenty times as large. What nobody reads (who owns which field, what was applied last,
 the store's version) is not kept, so that an object in which nothing else moved is the same as before.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import name, namespace, owner_uid, trimmed, uid
 
+_OF_MANAGERS: Final = ("manager", "time", "subresource", "operation")
 Key = tuple[str, str]
 """Namespace ("" where a kind has none) and name."""
 Token = tuple[str, ...]
@@ -27,7 +29,7 @@ Shelves = Mapping[Resource, Mapping[str, Mapping[Key, "Packed"]]]
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """One object: its own uid, that of the controller that owns it ("" for none), and what is read of it as JSON."""
+    """One object: its own uid, that of the controller that owns it ("" for none), and what is read of it as JSON, compressed."""
 
     uid: str
     owner: str
@@ -41,8 +43,16 @@ def packed(item: Object) -> tuple[Key, Packed]:
     slim = dict(trimmed(item))
     meta = dict(slim.get("metadata") or {})
     meta.pop("resourceVersion", None)
+    if managers := meta.get("managedFields"):
+        meta["managedFields"] = [{key: entry[key] for key in _OF_MANAGERS if key in entry} for entry in managers]
     slim["metadata"] = meta
-    return (namespace(item), name(item)), Packed(uid(item), owner_uid(item), msgspec.json.encode(slim))
+    data = zlib.compress(msgspec.json.encode(slim), 1)
+    return (namespace(item), name(item)), Packed(uid(item), owner_uid(item), data)
+
+
+def unpacked(item: Packed) -> Object:
+    """The object that was packed."""
+    return opened(zlib.decompress(item.data))
 
 
 def opened(content: bytes | memoryview) -> Object:
