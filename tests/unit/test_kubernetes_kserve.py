@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +14,11 @@ from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.patching import PATCH
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, world_of
 from mlrelease_tui.connectors.kubernetes.workloads.kserve import InferenceServices
+from mlrelease_tui.connectors.kubernetes.workloads.kserve_canary import CanaryDriver
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_driver import KnativeModeDriver
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_source import place_of, source_of, sources_of, uri_for
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_standard import StandardDriver
+from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import BindingSource, Phase, Verb
 from mlrelease_tui.errors import Refused
 
@@ -350,7 +353,11 @@ def test_a_restart_in_mid_canary_would_replace_the_canary_and_is_refused() -> No
 # --- Standard mode
 
 
-def standard(*, version: str = "1", percent: int | None = None, **more: Any) -> Reading:
+def standard(**more: Any) -> Reading:
+    return read(standard_objects(**more))
+
+
+def standard_objects(*, version: str = "1", percent: int | None = None, **more: Any) -> dict[Resource, list[Json]]:
     predictor: Json = {"minReplicas": 1, "model": {"storageUri": f"s3://models/fraud/{version}"}}
     item = {
         "metadata": {"namespace": "ns", "name": "fraud", "uid": "u-1", "generation": 1, "annotations": {}},
@@ -382,7 +389,7 @@ def standard(*, version: str = "1", percent: int | None = None, **more: Any) -> 
         }
         for of in more.get("sets", ("1",))
     ]  # fmt: skip
-    return read({ISVCS: [item], DEPLOYMENTS: [deployment], SETS: sets})
+    return {ISVCS: [item], DEPLOYMENTS: [deployment], SETS: sets}
 
 
 def test_standard_mode_ignores_the_percent_and_we_say_so() -> None:
@@ -390,8 +397,8 @@ def test_standard_mode_ignores_the_percent_and_we_say_so() -> None:
     assert "ignores" in " ".join(reading.endpoint.problems)
     assert "ignores canaryTrafficPercent" in refusal(reading, Verb.WEIGHT)
     assert isinstance(reading.driver, StandardDriver)
-    with pytest.raises(Refused, match="ignores canaryTrafficPercent"):
-        reading.driver.start(reading.endpoint, Artifact("2"), 1000)
+    (write,) = reading.driver.start(reading.endpoint, Artifact("2"), 1000)
+    assert "canaryTrafficPercent" not in write.call
 
 
 def test_standard_mode_has_its_history_from_replica_sets() -> None:
@@ -410,3 +417,61 @@ def test_the_legacy_names_of_modes_are_known(said: str, mode: str) -> None:
         "spec": {"predictor": {"sklearn": {"storageUri": "gs://kfserving-examples/models/sklearn/1.0/model"}}},
     }
     assert read({ISVCS: [item]}).endpoint.labels["mode"] == mode
+
+
+# --- spec.canary[], written by its definition of 0.20: no controller of it runs here
+
+
+def listed(*, observed: int | None = 10, ready: bool = True, transition: str = "UpToDate") -> Reading:
+    """`fraud` at version 1 with a canary of version 2, its status written as KServe 0.20's definition has it."""
+    found = standard_objects()
+    item = found[ISVCS][0]
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://models/fraud/2"}
+    item["spec"]["canary"] = [{"trafficPercent": 10, "predictor": {"name": "canary-2", "model": model}}]
+    status = {"name": "canary-2", "ready": ready, "modelStatus": {"transitionStatus": transition}}
+    item["status"]["canaryStatuses"] = [status | ({} if observed is None else {"trafficPercent": observed})]
+    item["status"]["conditions"] = [{"type": "CanaryPredictorReady", "status": str(ready)}]
+    return read(found)
+
+
+def test_a_listed_canary_has_weights_once_it_is_ready() -> None:
+    endpoint = listed().endpoint
+    assert [(one.version, one.weight_bp) for one in endpoint.variants] == [("1", 9000), ("2", 1000)]
+    assert endpoint.rollout.phase is Phase.WAITING
+    starting = listed(observed=None, ready=False).endpoint
+    assert [one.weight_bp for one in starting.variants] == [None, None]
+    assert starting.rollout.phase is Phase.PROGRESSING
+    assert listed(ready=False, transition="BlockedByFailedLoad").endpoint.rollout.phase is Phase.DEGRADED
+
+
+def ops_of(writes: tuple[Write, ...]) -> list[tuple[str, str]]:
+    (write,) = writes
+    return [(op["op"], op["path"]) for op in json.loads(write.payload)["patch"] if op["op"] != "test"]
+
+
+def test_a_listed_canary_begins_as_a_copy_of_the_model_with_another_source() -> None:
+    reading = standard()
+    assert isinstance(reading.driver, CanaryDriver)
+    writes = reading.driver.start(reading.endpoint, Artifact("2"), 500)
+    assert ops_of(writes) == [
+        ("add", "/spec/canary"),
+        ("copy", "/spec/canary/0/predictor/model"),
+        ("replace", "/spec/canary/0/predictor/model/storageUri"),
+    ]
+    assert '"trafficPercent":5' in writes[0].payload
+
+
+def test_the_verbs_of_a_listed_canary_are_one_patch_each() -> None:
+    reading = listed()
+    driver, endpoint = reading.driver, reading.endpoint
+    assert isinstance(driver, CanaryDriver)
+    assert ops_of(driver.set_weight(endpoint, 5000)) == [("add", "/spec/canary/0/trafficPercent")]
+    assert ops_of(driver.abort(endpoint)) == [("add", "/spec/canary/0/trafficPercent")]
+    assert ops_of(driver.roll_back(endpoint, Artifact("1"))) == [("remove", "/spec/canary")]
+    assert ops_of(driver.complete(endpoint)) == [
+        ("add", "/spec/predictor/name"),
+        ("copy", "/spec/predictor/model"),
+        ("remove", "/spec/canary"),
+    ]
+    unready = listed(ready=False)
+    assert "not ready" in refusal(unready, Verb.PROMOTE)

@@ -45,6 +45,11 @@ def remove(path: str) -> Op:
     return {"op": "remove", "path": path}
 
 
+def copy(source: str, path: str) -> Op:
+    """What stands at `source` stands at `path` too: so that a payload need not hold it."""
+    return {"op": "copy", "from": source, "path": path}
+
+
 def pointer(*parts: str) -> str:
     """A JSON pointer; `/` and `~` in keys are escaped (RFC 6901)."""
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
@@ -185,6 +190,8 @@ def _address(resource: Resource) -> list[str]:
 
 def _told(op: Op) -> str:
     path = _dotted(op["path"])
+    if op["op"] == "copy":
+        return f"{path} as {_dotted(op['from'])}"
     return f"{path} removed" if op["op"] == "remove" else f"{path} = {_short(op['value'])}"
 
 

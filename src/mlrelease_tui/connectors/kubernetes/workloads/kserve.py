@@ -22,8 +22,9 @@ from mlrelease_tui.connectors.kubernetes.objects import at, items, labels, name,
 from mlrelease_tui.connectors.kubernetes.pods import Identity
 from mlrelease_tui.connectors.kubernetes.selecting import some
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, World, world_of
+from mlrelease_tui.connectors.kubernetes.workloads.kserve_canary import CanaryDriver, canary_of, with_canary
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_driver import KnativeModeDriver
-from mlrelease_tui.connectors.kubernetes.workloads.kserve_standard import StandardDriver, StandardStanding
+from mlrelease_tui.connectors.kubernetes.workloads.kserve_standard import StandardStanding
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_standing import RESTARTED, SLOW_S, Standing
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_writes import NEWEST, READY
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
@@ -93,7 +94,9 @@ class InferenceServices:
         if not knative_mode(item):
             standard = StandardStanding.of(item, world, kinds.deployments, kinds.sets)
             endpoint = standard.endpoint(frame, base_of(item, standard.model, frame))
-            plain = StandardDriver(kinds.isvcs, standard, endpoint, frame)
+            canary = canary_of(item)
+            endpoint = with_canary(endpoint, canary, standard) if canary is not None else endpoint
+            plain = CanaryDriver(kinds.isvcs, standard, endpoint, frame, canary)
             return Reading(verbs_of(endpoint, plain), plain)
         standing = _standing(item, world, kinds)
         endpoint = _endpoint(standing, frame)
