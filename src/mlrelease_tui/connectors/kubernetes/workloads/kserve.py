@@ -26,7 +26,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.kserve_canary import CanaryDr
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_driver import KnativeModeDriver
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_standard import StandardStanding
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_standing import RESTARTED, SLOW_S, Standing
-from mlrelease_tui.connectors.kubernetes.workloads.kserve_writes import NEWEST, READY
+from mlrelease_tui.connectors.kubernetes.workloads.kserve_writes import LATEST_GETS, NEWEST, READY
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
@@ -314,6 +314,7 @@ def _labels(standing: Standing) -> dict[str, SafeText]:
         "mode": "Knative",
         NEWEST: standing.version(standing.created) if standing.named else "",
         READY: standing.version(standing.created) if standing.named and standing.settled else "",
+        LATEST_GETS: f"{standing.latest_gets}%" if standing.latest_gets is not None else "",
         "fetched from": standing.place.uri if standing.place else "",
         "restarted": text(running, "metadata", "annotations", RESTARTED),
         "least replicas": text(newest, "metadata", "annotations", _MIN_SCALE),

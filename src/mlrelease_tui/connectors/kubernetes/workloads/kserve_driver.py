@@ -19,7 +19,7 @@ from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_source import Place, uri_for
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_standing import PERCENT, Standing, uri_of
-from mlrelease_tui.connectors.kubernetes.workloads.kserve_writes import NEWEST, READY, SETTLE_S, Writing
+from mlrelease_tui.connectors.kubernetes.workloads.kserve_writes import LATEST_GETS, NEWEST, READY, SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Phase, Verb
@@ -148,11 +148,8 @@ class KnativeModeDriver(Writing):
         number = self._whole(weight_bp)
         if number == standing.percent:
             raise Refused(f"{endpoint.ref.name} is at {percent(weight_bp)} already", hint="give another weight")
-        expects = (
-            self._weighs(((endpoint.rollout.to_version, weight_bp),))
-            if standing.settled or not weight_bp
-            else self._expect(phases=_BEGUN)
-        )
+        weights = ((endpoint.rollout.to_version, weight_bp),) if standing.settled or not weight_bp else ()
+        expects = self._weighs(weights, number)
         undo = f"weight {standing.percent}%" if standing.percent is not None else "roll it back"
         effect = Effect(self._now(), f"{endpoint.rollout.to_version} {percent(weight_bp)}", undo, expects)
         return (self._patch((*self._all_as_read(), add(PERCENT, number)), effect),)
@@ -337,14 +334,21 @@ class KnativeModeDriver(Writing):
             self._now(),
             f"{SafeText(wanted)} gets everything, {SafeText(rejected)} nothing",
             f"weight {standing.percent}%" if standing.percent is not None else f"promote {SafeText(rejected)} again",
-            self._weighs(nothing, stable=SafeText(wanted)),
+            self._weighs(nothing, 0, stable=SafeText(wanted)),
         )
         op = add(PERCENT, 0) if standing.percent is None else put(PERCENT, 0)
         return self._patch((*guard, op), effect)
 
-    def _weighs(self, weights: tuple[tuple[str, int], ...], *, stable: str | None = None) -> EndpointExpectation:
+    def _weighs(
+        self, weights: tuple[tuple[str, int], ...], number: int, *, stable: str | None = None
+    ) -> EndpointExpectation:
+        """Weights by version, once KServe has taken up the percent: while a model starts, they may be so beforehand."""
         kept = () if stable is None else ((stable, ALL_TRAFFIC_BP),)
-        return self._expect(version_weights=tuple(sorted({*weights, *kept})), stable_version=stable)
+        return self._expect(
+            version_weights=tuple(sorted({*weights, *kept})),
+            stable_version=stable,
+            labels=((LATEST_GETS, SafeText(f"{number}%")),),
+        )
 
     def _alone(self, version: str, *, absent: tuple[str, ...] = ()) -> EndpointExpectation:
         return self._expect(
@@ -378,6 +382,5 @@ class KnativeModeDriver(Writing):
             for name, one in standing.revisions.items()
             if standing.version(name) != stable
         }
-        if not others:
-            raise Refused(f"{self._endpoint.ref.name} has no Revision of another version", hint="name the version")
-        return Artifact(max(others, key=lambda version: others[version]))
+        # To a version that has no Revision any more one can return too, by its name.
+        return Artifact(max(others, key=lambda version: others[version])) if others else _UNHEARD_OF

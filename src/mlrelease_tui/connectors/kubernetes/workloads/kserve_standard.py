@@ -355,9 +355,8 @@ class StandardDriver(Writing):
         if stable is not None and standing.version(stable) != standing.wanted:
             return Artifact(standing.version(stable))
         other = next((one for one in standing.sets if standing.version(one) != standing.wanted), None)
-        if other is None:
-            raise Refused(f"{self._endpoint.ref.name} has no ReplicaSet of another version", hint="name the version")
-        return Artifact(standing.version(other))
+        # To a version that has no ReplicaSet any more one can return too, by its name.
+        return Artifact(standing.version(other)) if other is not None else _UNHEARD_OF
 
 
 def _template(one: Object) -> Object:

@@ -101,6 +101,18 @@ class Standing:
         return found
 
     @property
+    def latest_gets(self) -> int | None:
+        """The percent of whatever is the latest ready Revision, as KServe has asked Knative for it."""
+        return next(
+            (
+                count(entry, "percent")
+                for entry in items(self.component, "traffic")
+                if entry.get("latestRevision") is True
+            ),
+            None,
+        )
+
+    @property
     def routed(self) -> bool:
         """Whether the traffic is in force. `traffic` says so before the ingress has it."""
         return condition(self.item, "RoutesReady").get("status") == "True" and self.service_followed

@@ -28,6 +28,7 @@ SETTLE_S: Final = 600.0
 """A model may have to be fetched and loaded first: Knative's own deadline, in seconds."""
 NEWEST: Final = "newest"
 READY: Final = "newest ready"
+LATEST_GETS: Final = "latest gets"
 _STOPPED_MODES: Final = ("true",)
 
 
