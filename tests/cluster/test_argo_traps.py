@@ -22,6 +22,7 @@ from tests.cluster.argo_bench import (
     seated,
     updated,
 )
+from tests.cluster.control_plane import TENANT, ControlPlane
 from tests.cluster.fixtures import Cluster
 from tests.cluster.manifests import deployment, rollout
 
@@ -72,6 +73,59 @@ async def test_a_promotion_under_a_manual_pause_is_not_lost(bench: Bench, tmp_pa
         bench.wait(NAME, lambda item: item["status"]["currentStepIndex"] == 2)
         await seat.connector.perform(second, stamp)
         bench.wait(NAME, paused_at(3))
+
+
+async def test_a_full_promotion_under_a_manual_pause_is_not_lost(bench: Bench, tmp_path: Path) -> None:
+    bench.held(NAME)
+    async with seated(bench.cluster.kubeconfig, bench.namespace, tmp_path) as seat:
+        endpoint = await seat.look(NAME)
+        driver = seat.connector.driver(endpoint)
+        assert isinstance(driver, Promotable)
+        for write in driver.complete(endpoint):
+            await seat.connector.perform(write, Stamp("an-intent", "promote", SafeText("ana"), SafeText("go on")))
+        item = bench.wait(NAME, lambda item: healthy(item) and not in_flight(item))
+        assert updated(item) == REPLICAS
+
+
+async def test_who_may_not_see_analyses_sees_and_moves_the_rollout(
+    bench: Bench, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    bench.template_of_analysis("later", "http://127.0.0.1:9/")
+    bench.at_pause(NAME, canary={"analysis": {"templates": [{"templateName": "later"}], "startingStep": 3}})
+    rbac, name = "rbac.authorization.k8s.io", "only-rollouts"
+    control_plane.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "List",
+            "items": [
+                {
+                    "apiVersion": f"{rbac}/v1",
+                    "kind": "Role",
+                    "metadata": {"name": name},
+                    "rules": [
+                        {
+                            "apiGroups": ["argoproj.io"],
+                            "resources": ["rollouts", "rollouts/status"],
+                            "verbs": ["get", "list", "watch", "patch"],
+                        },
+                        {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["get", "list", "watch"]},
+                    ],
+                },
+                {
+                    "apiVersion": f"{rbac}/v1",
+                    "kind": "RoleBinding",
+                    "metadata": {"name": name},
+                    "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+                    "subjects": [{"apiGroup": rbac, "kind": "User", "name": TENANT}],
+                },
+            ],
+        },
+        namespace=bench.namespace,
+    )
+    async with seated(control_plane.kubeconfig_of(TENANT), bench.namespace, tmp_path) as seat:
+        assert [str(endpoint.ref.name) for endpoint in await seat.connector.endpoints()] == [NAME]
+        assert not (await seat.look(NAME)).rollout.gates
+        await seat.do(RollBack(seat.ref(NAME)))
 
 
 async def test_a_pause_that_is_jumped_to_is_not_passed(bench: Bench, tmp_path: Path) -> None:

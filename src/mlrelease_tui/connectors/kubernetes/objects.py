@@ -127,19 +127,6 @@ def trimmed(item: Object) -> Object:
     return {**item, "metadata": slim}
 
 
-def newest_manager(item: Object, *, ours: str) -> tuple[str, datetime | None]:
-    """The field manager other than `ours` that wrote last, and when; ("", None) where there is none.
-
-    Removals leave no trace there, and a controller takes over what it writes: this is a hint, not a proof.
-    """
-    best: tuple[str, datetime | None] = ("", None)
-    for entry in items(item, "metadata", "managedFields"):
-        moment, manager = when(entry.get("time")), str(entry.get("manager") or "")
-        if manager and manager != ours and moment and (best[1] is None or moment >= best[1]):
-            best = (manager, moment)
-    return best
-
-
 def by_key(found: Iterable[Object]) -> dict[tuple[str, str], Object]:
     """Objects by namespace and name."""
     return {(namespace(item), name(item)): item for item in found}
