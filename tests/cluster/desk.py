@@ -27,7 +27,13 @@ class Operator:
     """One person at one connection, in one namespace."""
 
     def __init__(
-        self, kubeconfig: Path, namespace: str, *, name: str = "anna", options: Mapping[str, Any] | None = None
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        *,
+        name: str = "anna",
+        options: Mapping[str, Any] | None = None,
+        bound: str = "",
     ) -> None:
         self.namespace = namespace
         self.name = name

@@ -297,8 +297,8 @@ async def test_scale_goes_by_its_subresource(lab: Lab, operator: Operator) -> No
 async def test_a_plan_that_was_overtaken_says_what_moved_and_who_moved_it(lab: Lab, operator: Operator) -> None:
     lab.release("fraud", "1")
     (write,) = await operator.plan("fraud", promote("2"))
-    lab.kubectl("set", "image", "deployment/fraud", f"model={IMAGE}:3", "--field-manager=ci")
-    with pytest.raises(Conflict, match=r"image is .*fraud:3.* \(last: edit by ci\)"):
+    lab.kubectl("set", "image", "deployment/fraud", f"model={IMAGE}:3", "--field-manager=pipeline")
+    with pytest.raises(Conflict, match=r"image is .*fraud:3.* \(last: edit by pipeline\)"):
         await _sent_unrehearsed(operator, write)
 
 

@@ -198,6 +198,7 @@ def test_the_patch_of_a_rollback_tests_what_was_shown_and_carries_no_template() 
     assert write.precondition == (
         'metadata.uid is "d" and metadata.annotations.deployment.kubernetes.io/revision is "2" and spec.paused is true'
         ' and spec.template.spec.containers.0.image is "fraud:2"'
+        " and spec.template.metadata.annotations is null"
     )
     assert "containers" not in write.payload.partition('"template"')[2]
     assert write.shell.startswith("kubectl --context lab -n ml rollout resume deployment/fraud && ")

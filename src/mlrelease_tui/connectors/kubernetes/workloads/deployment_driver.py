@@ -129,7 +129,7 @@ class DeploymentDriver:
             marks.HISTORY: marks.history_text([standing.source.version, *marks.history_of(standing.item)]),
             **self._cause("promote", version),
         }
-        ops = (*self._guard(), *deploy_ops(standing.item, artifact))
+        ops = _once((*self._guard(), *deploy_ops(standing.item, artifact)))
         return (self._patch(Patch(self._kinds.deployments, standing.item, ops, notes=kept), effect),)
 
     def advance(self, endpoint: Endpoint) -> tuple[Write, ...]:
@@ -201,13 +201,13 @@ class DeploymentDriver:
     def _return(self, source: Object | None, artifact: Artifact) -> Patch:
         standing = self._standing
         item, sets = standing.item, self._kinds.sets
-        ops = [*self._guard(), *image_tests(item)]
+        ops = [*self._guard()]
         template = None
         if source is not None:
             template = Template(sets, name(source), uid(source), HASH_LABEL)
         else:
             # Its ReplicaSet was pruned, but where a version is named another one can be.
-            ops += deploy_ops(item, artifact)
+            ops = [*_once((*ops, *deploy_ops(item, artifact)))]
         if standing.paused:
             ops.append(remove("/spec/paused"))
         kept = self._cause("rollback", artifact.version)
@@ -236,7 +236,7 @@ class DeploymentDriver:
         root = "/spec/template/metadata/annotations"
         path = root + pointer(RESTARTED)
         ops: list[Op] = [*self._guard()]
-        ops += [test(path, before)] if marked else [test(root, None), add(root, {})]
+        ops += [] if marked else [add(root, {})]
         ops.append(add(path, moment))
         effect = Effect(
             f"restarted {before or 'never'}",
@@ -270,12 +270,17 @@ class DeploymentDriver:
 
     def _guard(self) -> tuple[Op, ...]:
         """Its identity, which rollout this is and whether it is paused. Neither a status tick nor another number of replicas
-        moves these; a new template and a pause do."""
+        moves these; a new template and a pause do. The images and the restart are in it because the controller counts a new
+        template only a moment later."""
         item = self._standing.item
         path = pointer("metadata", "annotations", REVISION)
         number = notes(item).get(REVISION)
         rollout = (test(path, number),) if number is not None else ()
-        return (test("/metadata/uid", uid(item)), *rollout, test("/spec/paused", at(item, "spec", "paused")))
+        marked = table(item, "spec", "template", "metadata", "annotations")
+        root = "/spec/template/metadata/annotations"
+        restarted = test(root + pointer(RESTARTED), marked.get(RESTARTED)) if marked else test(root, None)
+        paused = test("/spec/paused", at(item, "spec", "paused"))
+        return (test("/metadata/uid", uid(item)), *rollout, paused, *image_tests(item), restarted)
 
     def _cause(self, verb: str, version: str) -> dict[str, str]:
         """The cause in kubectl's own history, only where one is kept: it would be the one of the rollout before."""
@@ -322,3 +327,8 @@ class DeploymentDriver:
             *rest,
         ]
         return " ".join(words)
+
+
+def _once(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    """Each test once: another one of the same says nothing more."""
+    return tuple(op for index, op in enumerate(ops) if op not in ops[:index])
