@@ -76,18 +76,27 @@ def _docker(env: Mapping[str, str], socket: Path) -> Iterator[Found]:
 def _kubernetes(env: Mapping[str, str]) -> Iterator[Found]:
     named = env.get("KUBECONFIG", "")
     paths = [Path(part) for part in named.split(":") if part] or [_home(env) / ".kube" / "config"]
+    seen: set[str] = set()
     for path in paths:
         try:
             text = path.read_text("utf-8")[: 4 * 1024 * 1024]
         except (OSError, UnicodeDecodeError):
             continue
         for context, namespace in kube_contexts(text):
+            if context in seen:
+                # Of several files the first one counts, as with kubectl.
+                continue
+            seen.add(context)
             options: dict[str, Value] = {"context": context}
-            if named:
+            said = f"a context of {path}"
+            if named and len(paths) == 1:
                 options["kubeconfig"] = str(path.absolute())
+            elif named:
+                # What a context names may stand in another of the files: all of them are needed.
+                said += ", which KUBECONFIG names among others: keep that variable"
             if namespace:
                 options["namespaces"] = [namespace]
-            yield Found(_draft(context, "kubernetes", options, f"a context of {path}"), f"context {context} of {path}")
+            yield Found(_draft(context, "kubernetes", options, said), f"context {context} of {path}")
 
 
 def kube_contexts(text: str) -> list[tuple[str, str]]:

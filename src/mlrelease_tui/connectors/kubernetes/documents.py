@@ -81,7 +81,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _yaml(path: Path, content: str) -> Any:
-    import yaml
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "is YAML, and nothing here can read that",
+            path=str(SafeText(path)),
+            hint="pip install 'mlrelease-tui[kubernetes]'",
+        ) from error
 
     kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
