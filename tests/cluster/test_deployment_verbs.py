@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -28,6 +30,14 @@ Planned = Callable[[Any, Endpoint], tuple[Write, ...]]
 @pytest.fixture
 async def operator(cluster: Cluster, namespace: str) -> AsyncIterator[Operator]:
     found = Operator(cluster.kubeconfig, namespace)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def every(cluster: Cluster, namespace: str) -> AsyncIterator[Operator]:
+    """An operator who is shown every Deployment."""
+    found = Operator(cluster.kubeconfig, namespace, options={"all": True})
     yield found
     await found.close()
 
@@ -292,6 +302,21 @@ async def test_scale_goes_by_its_subresource(lab: Lab, operator: Operator) -> No
     scaled = await operator.read("fraud")
     assert scaled.labels["scaled by"] == "HPA fraud (2 to 10)"
     assert "HPA fraud" in scaled.support(Verb.SCALE).reason
+
+
+async def test_the_fleet_says_what_ails_the_pods_of_what_is_not_ready(lab: Lab, every: Operator) -> None:
+    lab.release("fine", "1", replicas=1)
+    lab.release("fraud", "1", replicas=1)
+    lab.bad_release("fraud", "2", replicas=1)
+    deadline = time.monotonic() + 30
+    while True:
+        seen = {str(found.ref.name): found for found in await every.connector.endpoints()}
+        canary = seen["fraud"].canary
+        if canary is not None and "CrashLoopBackOff" in canary.message:
+            break
+        assert time.monotonic() < deadline, seen["fraud"]
+        await asyncio.sleep(0.2)
+    assert not any(variant.message for variant in seen["fine"].variants)
 
 
 async def test_a_plan_that_was_overtaken_says_what_moved_and_who_moved_it(lab: Lab, operator: Operator) -> None:

@@ -14,7 +14,8 @@ from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, Frame, Reading, World, world_of
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import Deployments
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import standing_of
-from mlrelease_tui.domain.rollout import Phase, Role, Verb
+from mlrelease_tui.domain.rollout import BindingSource, Phase, Role, Verb
+from mlrelease_tui.domain.status import mismatch_of
 from mlrelease_tui.errors import Refused
 
 Json = dict[str, Any]
@@ -234,3 +235,11 @@ def test_what_serves_no_model_is_passed_over_unless_it_is_bound_or_all_are_wante
 def test_the_newest_revision_is_the_first() -> None:
     standing = standing_of(deployment("3"), (replica_set(9, "9", 0), replica_set(10, "10", 0), replica_set(3, "3", 3)))
     assert [found["metadata"]["name"] for found in standing.sets] == ["fraud-10", "fraud-9", "fraud-3"]
+
+
+def test_an_alias_on_the_deployment_that_points_elsewhere_is_a_mismatch() -> None:
+    marks = {"mlrelease.dev/model": "fraud", "mlrelease.dev/alias": "champion"}
+    endpoint = read(deployment("2", annotations=marks), replica_set(2, "2", 3)).endpoint
+    assert (str(endpoint.model), endpoint.model_source) == ("registry/fraud", BindingSource.ANNOTATION)
+    assert mismatch_of(endpoint, endpoint.alias, "3") == "alias champion says 3, endpoint runs 2"
+    assert mismatch_of(endpoint, endpoint.alias, "2") == ""
