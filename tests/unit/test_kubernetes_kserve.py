@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mlrelease_tui.connectors.api import Artifact
+from mlrelease_tui.connectors.kubernetes.answers import refusal_of
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.patching import PATCH
@@ -475,3 +476,11 @@ def test_the_verbs_of_a_listed_canary_are_one_patch_each() -> None:
     ]
     unready = listed(ready=False)
     assert "not ready" in refusal(unready, Verb.PROMOTE)
+
+
+def test_a_refusal_that_quotes_the_whole_object_says_its_reason_instead() -> None:
+    quoted = json.dumps({"env": "hunter2", "more": "x" * 3000}).replace('"', '\\"')
+    message = f' "" is invalid: patch: Invalid value: "{quoted}": strict decoding error: unknown field "spec.canary"'
+    error = refusal_of("lab", 422, {"message": message}, "patch InferenceService ns/fraud", writing=True)
+    assert 'unknown field "spec.canary"' in error.message
+    assert "hunter2" not in error.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ _HINTS: Final[Mapping[int, tuple[type[ReleaseError], str]]] = {
     404: (NotFound, "it was deleted, or this cluster does not serve its kind"),
 }
 _NOBODY: Final = "system:anonymous"
+_OBJECT: Final = re.compile(r'Invalid value: "(?:[^"\\]|\\.){200,}"')
+"""An object that the server quotes whole where it refuses a patch: it hides the reason behind it, and holds environments."""
 _WEBHOOK: Final = ("admission webhook", "failed calling webhook")
 
 
@@ -47,7 +50,7 @@ def refusal_of(
     """Our error for a status of the API server. The text is the server's, for a person to read. `retry_after` is the header's, in
     seconds."""
     detail = _status_of(answer)
-    said = SafeText(detail.get("message") or f"HTTP {status}", limit=400)
+    said = SafeText(_OBJECT.sub("its new state", str(detail.get("message") or f"HTTP {status}")), limit=400)
     found = detail.get("details")
     details = found if isinstance(found, Mapping) else {}
     text = f"{where}: {asked}: {said}"
