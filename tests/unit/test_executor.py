@@ -499,6 +499,44 @@ async def test_who_asked_may_go_the_action_stays(tmp_path: Path) -> None:
     assert await seat.desk.settle(0)
 
 
+class StillClock(VirtualClock):
+    """Nobody's sleep ends."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_what_only_waits_to_be_seen_makes_way_for_a_rollback_and_for_nothing_else(tmp_path: Path) -> None:
+    class HearsLater(FakeConnector):
+        async def perform(self, write: Write, stamp: Stamp) -> Receipt:
+            return Receipt() if stamp.verb == Verb.WEIGHT else await super().perform(write, stamp)
+
+    seat = bench(
+        tmp_path,
+        clock=StillClock(),
+        connectors=lambda backend, clock: {
+            "world": HearsLater(connector_of(backend, clock, timeout_s=5)._settings, backend)
+        },
+    )
+    first = asyncio.create_task(seat.desk.submit(await seat.planned(WEIGHT), why="a test"))
+    while not (seat.desk.busy and seat.desk.busy[0].stage is Stage.VERIFYING):
+        await asyncio.sleep(0.001)
+    assert (await seat.refused(PromoteVersion(FRAUD))).code == "busy"
+    back = await seat.planned(RollBack(FRAUD))
+    assert any("still waits to be seen" in warning for warning in back.warnings)
+    assert not first.done(), "a plan alone ends nothing"
+
+    outcome = await seat.submitted(back)
+
+    assert outcome.kind is OutcomeKind.APPLIED
+    ended = await first
+    assert isinstance(ended, Outcome)
+    assert ended.kind is OutcomeKind.UNKNOWN
+    assert "a safer action was sent" in ended.message
+    assert seat.endpoint.canary is None
+    seat.audit_holds()
+
+
 async def test_one_action_at_a_time_on_one_endpoint(tmp_path: Path) -> None:
     seat = bench(tmp_path)
     seat.backend.faults.add(Fault(FaultKind.SLOW, "variants", delay_s=0.03))

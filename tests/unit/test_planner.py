@@ -441,6 +441,16 @@ def test_an_action_under_way_elsewhere_blocks_and_names_who() -> None:
     assert "process 4711, by ben" in refusal.reason
 
 
+def test_an_action_elsewhere_that_was_answered_holds_up_no_rollback() -> None:
+    answered = replace(_open(alive=True), sent_steps=(0,), settles_at=START - timedelta(seconds=1))
+    back = plan(RollBack(FRAUD), situation(open_actions=(answered,), version="2"))
+    assert isinstance(back, Plan)
+    assert any("process 4711" in warning for warning in back.warnings)
+    forward = plan(SetWeight(FRAUD, 2500), situation(open_actions=(answered,)))
+    assert isinstance(forward, Refusal)
+    assert forward.code == "busy"
+
+
 def test_an_action_under_way_here_blocks() -> None:
     first = plan(SetWeight(FRAUD, 2500), situation())
     assert isinstance(first, Plan)

@@ -18,7 +18,7 @@ from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSourc
 from mlrelease_tui.domain.action import ActionProgress, OpenAction
 from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
 from mlrelease_tui.domain.models import Model, ModelVersion
-from mlrelease_tui.domain.plan import Check, CheckStatus, Level, Outcome, OutcomeKind, Plan, Refusal
+from mlrelease_tui.domain.plan import Check, CheckStatus, Direction, Level, Outcome, OutcomeKind, Plan, Refusal
 from mlrelease_tui.domain.policy import PLAN_LIFETIME, is_production
 from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint, Verb
@@ -28,6 +28,8 @@ from mlrelease_tui.store.facts import AccessChanged, AuditObserved, OpenActionsO
 from mlrelease_tui.store.select import action_on, status_of
 from mlrelease_tui.store.store import Store
 
+WAY_S = 10.0
+"""Seconds in which an action that makes way has recorded how it ended."""
 REGISTRY_PATIENCE_S = 3.0
 """How long, in seconds, a plan waits for the registry. A rollback does without it, a promote is refused."""
 
@@ -209,12 +211,24 @@ class Desk:
 
     async def submit(self, plan: Plan, *, why: str, typed: str = "") -> Outcome | Refusal:
         """Carry a confirmed plan out. Cancelling the caller does not cancel the action: it ends by itself and is recorded."""
-        if plan.target in self._running:
+        if plan.target in self._running and not await self._made_way(plan):
             return Refusal("busy", f"an action on {plan.target} is under way", "wait for its outcome")
         task = asyncio.create_task(self._carry_out(plan, why=why, typed=typed), name=f"action {plan.target}")
         self._running[plan.target] = task
         task.add_done_callback(lambda _: self._running.pop(plan.target, None))
         return await asyncio.shield(task)
+
+    async def _made_way(self, plan: Plan) -> bool:
+        """Whether the action under way, which only waits to see its last write take effect, ended for a plan that is safer."""
+        under_way = self._in_flight(plan.target)
+        if (
+            plan.direction is not Direction.SAFE
+            or under_way is None
+            or not self._executor.make_way(under_way.intent_id)
+        ):
+            return False
+        await asyncio.wait({self._running[plan.target]}, timeout=WAY_S)
+        return plan.target not in self._running
 
     async def _carry_out(self, plan: Plan, *, why: str, typed: str) -> Outcome | Refusal:
         """The whole of an action, what follows it included: none of it waits for whoever asked."""

@@ -68,6 +68,15 @@ class Executor:
         self._emit = emit
         self._access = access
         self._pace = pace or Pace()
+        self._ways: dict[str, asyncio.Event] = {}
+
+    def make_way(self, intent_id: str) -> bool:
+        """End the wait for this action's last write to be seen, so that another can begin; False where it does not wait."""
+        way = self._ways.get(intent_id)
+        if way is None:
+            return False
+        way.set()
+        return True
 
     async def execute(self, plan: Plan, *, by: str, why: str, typed: str = "") -> Outcome | Refusal:
         """Carry `plan` out. A Refusal means that nothing was sent and nothing has changed."""
@@ -173,7 +182,7 @@ class Executor:
         result = await self._perform(run, index, step)
         if result.status is StepStatus.SENT:
             self._progress(run, Stage.VERIFYING)
-            result = await self._verify(result, step.expects, step.settle_s)
+            result = await self._verify(run, result, step)
         elif result.status is StepStatus.UNKNOWN:
             self._progress(run, Stage.VERIFYING)
             result = await self._find_out(run, result, step)
@@ -201,15 +210,21 @@ class Executor:
             return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
         return StepResult(index, StepStatus.SENT, receipt.detail, receipt.revision)
 
-    async def _verify(self, result: StepResult, expects: Expectation, within_s: float) -> StepResult:
-        """Read until what the step brings about is seen, or `within_s` seconds passed: then "accepted, not observed"."""
-        left = await self._until(expects, within_s)
+    async def _verify(self, run: _Run, result: StepResult, step: Write) -> StepResult:
+        """Read until what the step brings about is seen, `settle_s` seconds passed, or something safer wants to begin: then
+        "accepted, not observed"."""
+        way = self._ways[run.stamp.intent_id] = asyncio.Event()
+        try:
+            left = await self._until(step.expects, step.settle_s, way)
+        finally:
+            del self._ways[run.stamp.intent_id]
         if not left:
             return replace(result, status=StepStatus.VERIFIED)
+        made_way = " (not waited for: a safer action was sent)" if way.is_set() else ""
         return replace(
             result,
             status=StepStatus.UNKNOWN,
-            detail=SafeText(f"accepted, not observed: {'; '.join(left)}"),
+            detail=SafeText(f"accepted, not observed{made_way}: {'; '.join(left)}"),
             observed=left,
         )
 
@@ -245,8 +260,8 @@ class Executor:
             return False
         return stamp is not None and stamp.intent_id == run.stamp.intent_id
 
-    async def _until(self, expects: Expectation, within_s: float) -> tuple[str, ...]:
-        """Read with growing pauses until `expects` holds; what is missing when time is up, empty when it held."""
+    async def _until(self, expects: Expectation, within_s: float, way: asyncio.Event | None = None) -> tuple[str, ...]:
+        """Read with growing pauses until `expects` holds; what is missing when time is up or `way` is set, empty when it held."""
         deadline = self._pace.monotonic() + within_s
         wait = _FIRST_WAIT_S
         while True:
@@ -257,10 +272,21 @@ class Executor:
             if not left:
                 return ()
             remaining = deadline - self._pace.monotonic()
-            if remaining <= 0:
+            if remaining <= 0 or (way is not None and way.is_set()):
                 return left
-            await self._pace.sleep(min(wait, remaining))
+            await self._pause(min(wait, remaining), way)
             wait = min(wait * 2, _LONGEST_WAIT_S)
+
+    async def _pause(self, seconds: float, way: asyncio.Event | None) -> None:
+        if way is None:
+            await self._pace.sleep(seconds)
+            return
+        pause, told = asyncio.ensure_future(self._pace.sleep(seconds)), asyncio.ensure_future(way.wait())
+        try:
+            await asyncio.wait({pause, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            told.cancel()
 
     async def _stopped(self, run: _Run, index: int, result: StepResult) -> tuple[OutcomeKind, str, str]:
         """How a run that did not reach its end is told: what is done, what is not, who else wrote."""

@@ -6,7 +6,7 @@ from mlrelease_tui.actions.checks import No, artifact, capable, freshness, suppo
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.actions.verbs import Draft, Notes, draft
 from mlrelease_tui.connectors.api import AliasMovable
-from mlrelease_tui.domain.action import OpenAction
+from mlrelease_tui.domain.action import OpenAction, Stage
 from mlrelease_tui.domain.expectation import AliasExpectation
 from mlrelease_tui.domain.intents import Intent, MoveAlias
 from mlrelease_tui.domain.plan import Direction, Level, Plan, ReadFrom, Refusal
@@ -19,7 +19,7 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
     """The writes that bring about `intent`, or why there are none."""
     notes = Notes()
     try:
-        _nothing_else_open(intent, situation)
+        _nothing_else_open(intent, situation, notes)
         if isinstance(intent, MoveAlias):
             drafted = _alias(intent, situation, notes)
             direction, environment = direction_of(intent.verb), situation.environment
@@ -53,15 +53,21 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
     return _finish(intent, situation, drafted, direction, level, environment, notes)
 
 
-def _nothing_else_open(intent: Intent, situation: Situation) -> None:
-    target = intent.target.id
+def _nothing_else_open(intent: Intent, situation: Situation, notes: Notes) -> None:
+    """One action on a target at a time. One that only waits to see its last write take effect, which may be minutes, makes way
+    for what gets back to safety."""
+    target, safe = intent.target.id, direction_of(intent.verb) is Direction.SAFE
     busy = situation.in_flight
     if busy is not None:
-        raise No("busy", f"{busy.plan.verb} of {target} is under way, by {busy.by}", "wait for its outcome")
+        if not (safe and busy.stage is Stage.VERIFYING):
+            raise No("busy", f"{busy.plan.verb} of {target} is under way, by {busy.by}", "wait for its outcome")
+        notes.warnings.append(f"{busy.plan.verb} by {busy.by} still waits to be seen: sending this ends that wait")
     for action in situation.open_actions:
         if action.target == target and action.alive:
             reason = f"{action.verb} of {target} is under way in process {action.pid}, by {action.actor}"
-            raise No("busy", reason, "wait for its outcome")
+            if not safe or not action.sent_steps or action.settling(situation.now):
+                raise No("busy", reason, "wait for its outcome")
+            notes.warnings.append(f"{reason}: it was answered, and waits to be seen")
 
 
 def _nothing_arriving(intent: Intent, situation: Situation) -> None:
