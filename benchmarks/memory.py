@@ -23,11 +23,11 @@ FLAT_MB: Final = 5
 
 
 def resident(folder: Path, quick: bool) -> list[Row]:
-    bare = _bare_mb()
+    bare = bare_mb()
     return [_connected(folder, bare), _eight_hours(folder)]
 
 
-def _bare_mb() -> float:
+def bare_mb() -> float:
     with Terminal([sys.executable, "-m", "benchmarks.bare"], cwd=str(ROOT)) as terminal:
         terminal.wait_for(FIRST_ROW)
         terminal.wait_quiet(1.0)
