@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import pytest
 from tests.cluster.api import DEPLOYMENTS
 from tests.cluster.control_plane import ADMIN, ControlPlane
 from tests.cluster.fixtures import Cluster
 from tests.cluster.manifests import deployment
 from tests.cluster.reaching import Watching, connector, opened, until, until_async
+
+from mlrelease_tui.connectors.kubernetes import connector as module
+from mlrelease_tui.connectors.kubernetes.discovery import Served, discover
 
 
 def available(cluster: Cluster, namespace: str, *names: str, replicas: int = 1) -> None:
@@ -93,3 +98,23 @@ def test_pods_are_asked_for_where_something_is_not_ready_only(control_plane: Con
     asked = [item.uri for item in cluster.requests(mark, user=ADMIN) if "/pods" in item.uri]
     assert asked
     assert all("ill" in uri for uri in asked), asked
+
+
+def test_a_kind_that_the_cluster_begins_to_serve_is_seen_without_a_restart(
+    control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the watch's end: whoever watches begins anew, with the kinds that there are then."""
+    monkeypatch.setattr(module, "_SERVED_S", 0.5)
+
+    async def whole() -> None:
+        async with opened(connector(control_plane.kubeconfig, namespaces=[namespace])) as found:
+            served = await discover(found._api)
+            fewer = {key: kind for key, kind in served.resources.items() if key != ("batch", "cronjobs")}
+            # As the cluster was before: with one kind less.
+            found._served, found._served_s = Served(fewer), time.monotonic()
+            async with asyncio.timeout(20):
+                async for _ in found.changed():
+                    pass
+            assert found._served.find("batch", "cronjobs") is not None
+
+    asyncio.run(whole())

@@ -178,9 +178,10 @@ class KubernetesConnector:
                 waking = asyncio.create_task(woken.wait())
                 await asyncio.wait({waking, following}, return_when=asyncio.FIRST_COMPLETED, timeout=_SERVED_S)
                 waking.cancel()
+                # Also where something changes all the time: whether it is due is for the question itself to know.
+                if await self._other_kinds(served):
+                    return
                 if not woken.is_set():
-                    if await self._other_kinds(served):
-                        return
                     continue
                 await asyncio.sleep(_TOGETHER_S)
                 woken.clear()
