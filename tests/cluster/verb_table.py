@@ -42,7 +42,9 @@ class VerbTable:
             _write(row)
             return
         known = {(item.workload, item.verb): item for item in rows()}
-        assert known.get((row.workload, row.verb)) == row, f"docs/kubernetes.md says otherwise: {WRITE_VARIABLE}=1 writes it"
+        assert known.get((row.workload, row.verb)) == row, (
+            f"docs/kubernetes.md says otherwise: {WRITE_VARIABLE}=1 writes it"
+        )
 
 
 def rows() -> tuple[Row, ...]:
