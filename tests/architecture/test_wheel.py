@@ -162,7 +162,10 @@ def test_the_command_says_its_version_and_helps(installed: Installed) -> None:
 
 def test_every_connector_on_offer_loads(installed: Installed) -> None:
     script = "from mlrelease_tui.connectors import plugins; print([plugins.load(n) and n for n in plugins.names()])"
-    assert installed.run(installed.python, "-c", script).stdout.strip() == "['fake', 'kubernetes', 'local', 'mlflow', 'scrape']"
+    assert (
+        installed.run(installed.python, "-c", script).stdout.strip()
+        == "['fake', 'kubernetes', 'local', 'mlflow', 'scrape']"
+    )
 
 
 def test_the_conformance_kit_is_there_for_authors(installed: Installed) -> None:

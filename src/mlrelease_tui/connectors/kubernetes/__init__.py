@@ -23,7 +23,9 @@ connect = ConnectorFactory(
         "namespaces": Option((list,), "the namespaces to look at; all of them where there are none"),
         "all": Option((bool,), "whether Deployments and jobs are shown that do not say which model they serve; false"),
         "registry": Option((str,), "the registry connection in which a model is looked for whose name says none"),
-        "cluster_uid": Option((str,), "the uid of the namespace kube-system: another cluster at that address is refused"),
+        "cluster_uid": Option(
+            (str,), "the uid of the namespace kube-system: another cluster at that address is refused"
+        ),
         "in_cluster": Option((bool,), "use the service account of the pod that this runs in"),
         "pass_env": Option((list,), "variables holding secrets that the kubeconfig's exec plugin needs"),
     },
