@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from mlrelease_tui.domain.plan import OutcomeKind, Refusal
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.store.facts import EndpointObserved, EndpointsObserved
 from mlrelease_tui.widgets import keys
-from mlrelease_tui.widgets.plan_panel import Stance
+from mlrelease_tui.widgets.plan_panel import ALONE_S, Stance
 
 FRAUD = scenes.ref("fraud-scorer")
 
@@ -77,6 +78,42 @@ async def test_y_with_other_keys_right_behind_it_is_a_paste_and_sends_nothing() 
         await driver.pilot.press(*["y", "enter"] * 20)
         await driver.settle()
         await driver.until(lambda: driver.plan.panel is None or driver.plan.panel.settled)
+        assert driver.desk.submitted == []
+
+
+@pytest.mark.parametrize("count", [40, 700])
+async def test_a_flood_of_y_and_enter_sends_nothing(count: int) -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.desk.arm(15)
+        await driver.press("endpoint.rollback")
+        await driver.plan.ready()
+        driver.burst(*("y", "enter") * count)
+        await driver.until(lambda: not driver.app.keys_wait, "all keys to be looked at")
+        await asyncio.sleep(2 * ALONE_S)
+        await driver.settle()
+        assert driver.desk.submitted == []
+
+
+async def test_a_key_that_came_behind_y_and_waits_for_its_turn_keeps_it_from_being_sent() -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.desk.arm(15)
+        await driver.press("endpoint.rollback")
+        await driver.plan.ready()
+        # As on a machine that is busy: the key behind comes to its turn long after the time in which y must be alone.
+        hand_out = driver.app._next_key
+
+        async def late() -> None:
+            await hand_out()
+            if driver.app._acting:
+                driver.app._next_key = idle  # type: ignore[method-assign]
+
+        async def idle() -> None:
+            pass
+
+        driver.app._next_key = late  # type: ignore[method-assign]
+        driver.burst("y", "j")
+        await driver.until(lambda: bool(driver.app._typed), "the key behind to wait")
+        await driver.until(lambda: "another key came with y" in driver.text, "the panel to say so")
         assert driver.desk.submitted == []
 
 

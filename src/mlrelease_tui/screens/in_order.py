@@ -7,6 +7,7 @@ the one before was acted on and what that opened has the focus, so that nothing 
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Final
 
@@ -15,7 +16,10 @@ from textual.app import App
 from textual.message_pump import MessagePump
 
 MOST: Final = 1024
-"""Keys that wait, at most. More come from no hand, but from a terminal whose input ended and says so for ever."""
+"""Keys that wait, at most. More come from no hand, but from a terminal whose input ended and says so for ever: of those the last
+one is kept, so that what came before it is never the last."""
+_STUCK_S: Final = 2.0
+"""A key that nobody has acted on for so long holds up no other."""
 _LOOK_S: Final = 0.02
 _LOOKS: Final = 50
 """What was opened and does not take the focus within a second never will: keys go on without it."""
@@ -28,6 +32,12 @@ class InOrderApp(App[None]):
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self._typed: deque[events.Key] = deque()
         self._acting = False
+        self._since = 0.0
+
+    @property
+    def keys_wait(self) -> bool:
+        """Whether keys came that were not looked at yet."""
+        return bool(self._typed)
 
     def awaits_focus(self) -> bool:
         """Whether a prompt or menu is open that keys are meant for and that does not have the focus yet."""
@@ -39,14 +49,16 @@ class InOrderApp(App[None]):
             return
         if len(self._typed) < MOST:
             self._typed.append(event)
-        if not self._acting:
+        else:
+            self._typed[-1] = event
+        if not self._acting or time.monotonic() - self._since > _STUCK_S:
             await self._next_key()
 
     async def _next_key(self) -> None:
         if not self._typed:
             self._acting = False
             return
-        self._acting = True
+        self._acting, self._since = True, time.monotonic()
         event = self._typed.popleft()
         target = self.focused or self.screen
         path: list[MessagePump] = list(target.ancestors_with_self)
@@ -55,11 +67,11 @@ class InOrderApp(App[None]):
         self._follow(path)
 
     def _follow(self, path: list[MessagePump]) -> None:
-        running = [node for node in path if node.is_running]
-        if running:
-            running[0].call_later(self._follow, running[1:])
-        else:
-            self._acted(_LOOKS)
+        for index, node in enumerate(path):
+            # What is being closed takes nothing any more: the key went past it as well.
+            if node.call_later(self._follow, path[index + 1 :]):
+                return
+        self._acted(_LOOKS)
 
     def _acted(self, looks: int) -> None:
         if looks and self._typed and self.awaits_focus():

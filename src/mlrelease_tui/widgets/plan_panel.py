@@ -255,7 +255,8 @@ class PlanPanel(Vertical):
         if self._pending is not pending:
             return
         self._pending = None
-        if not self.app.is_headless and _unread():
+        # The app hands out keys one after another: those that came behind may still wait there, or at the terminal.
+        if getattr(self.app, "keys_wait", False) or (not self.app.is_headless and _unread()):
             self._say("another key came with y: nothing was sent")
             return
         if self.plan is not None and self.stance is Stance.READY:
