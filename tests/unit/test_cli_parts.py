@@ -30,13 +30,25 @@ from mlrelease_tui.cli.known import known_names
 from mlrelease_tui.cli.options import WEIGHT, LazyGroup, options_of
 from mlrelease_tui.cli.output import text_of
 from mlrelease_tui.cli.reading import exit_code
-from mlrelease_tui.cli.shapes import endpoint_shape, known, plain, status_shape, variant_shape
+from mlrelease_tui.cli.shapes import detail_shape, endpoint_shape, known, plain, status_shape, variant_shape
 from mlrelease_tui.config.initial import render
 from mlrelease_tui.config.reading import parse
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
-from mlrelease_tui.domain.rollout import Endpoint, Native, Phase, Role, Rollout, Strategy, Variant, Verb, VerbSupport
+from mlrelease_tui.domain.rollout import (
+    Endpoint,
+    Gate,
+    GateResult,
+    Native,
+    Phase,
+    Role,
+    Rollout,
+    Strategy,
+    Variant,
+    Verb,
+    VerbSupport,
+)
 from mlrelease_tui.domain.status import EndpointStatus, Reason, Severity
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict, VerdictKind
@@ -285,6 +297,29 @@ def test_a_status_with_everything_and_one_with_nothing_fit_the_schema() -> None:
     row = endpoint_shape(whole)
     assert row["verdict"] == "harm"
     assert row["stale"] is True
+
+
+def test_the_backends_own_checks_are_told_with_what_they_measured() -> None:
+    gates = (
+        Gate(
+            SafeText("success-rate"), GateResult.FAILED, SafeText("0.93"), SafeText("below 0.95"), SafeText("run-1"), 1
+        ),
+        Gate(SafeText("smoke"), GateResult.TERMINATED),
+    )
+    checked = endpoint(rollout=Rollout(Strategy.CANARY, Phase.DEGRADED, "1", "2", gates=gates))
+    document = detail_shape(EndpointStatus(checked, Severity.CRIT), [], at=AT)
+    validate(document)
+    assert json.loads(json.dumps(document))["endpoint"]["rollout"]["gates"] == [
+        {
+            "name": "success-rate",
+            "result": "failed",
+            "measured": "0.93",
+            "message": "below 0.95",
+            "run": "run-1",
+            "step": 1,
+        },
+        {"name": "smoke", "result": "terminated"},
+    ]
 
 
 def test_times_are_utc_and_end_with_z() -> None:

@@ -201,6 +201,18 @@ def rollout_shape(endpoint: Endpoint) -> Shape:
         message=rollout.message,
     )
     shape["steps"] = [known(index=step.index, weight_bp=step.weight_bp, label=step.label) for step in rollout.steps]
+    if rollout.gates:
+        shape["gates"] = [
+            known(
+                name=gate.name,
+                result=gate.result,
+                measured=gate.measured,
+                message=gate.message,
+                run=gate.run,
+                step=gate.step,
+            )
+            for gate in rollout.gates
+        ]
     if rollout.hold is not None:
         hold = rollout.hold
         shape["hold"] = known(by=hold.by, why=hold.why, at=hold.at, intent_id=hold.intent_id)

@@ -14,6 +14,7 @@ from mlrelease_tui.domain.verdict import Verdict, VerdictKind
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation import plan as plans
 from mlrelease_tui.presentation import words
+from mlrelease_tui.presentation.checks import check_lines
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, spread, wrapped
 from mlrelease_tui.presentation.table import Column, heading, laid_out, row
@@ -68,6 +69,7 @@ def lines(
         line(Span(f" OPEN {item.verb} by {item.actor} at {moment(item.at)}: outcome not known yet", Role.WARN))
         for item in unresolved
     ]
+    rows += check_lines(endpoint.rollout.gates, glyphs, cells)
     rows += variant_lines(status, glyphs, cells)
     if any(history.values()):
         rows.append(EMPTY)

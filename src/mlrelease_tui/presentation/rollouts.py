@@ -12,6 +12,7 @@ from mlrelease_tui.domain.rollout import Phase, Rollout
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation import words
+from mlrelease_tui.presentation.checks import check_lines
 from mlrelease_tui.presentation.endpoint import History, verdict_lines
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, wrapped
@@ -94,6 +95,7 @@ def detail(
         rows += wrapped(f"held by {hold.by}: {hold.why}", width, Role.HOLD, indent=" ", limit=2)
     elif rollout.message:
         rows += wrapped(str(rollout.message), width, Role.WAIT, indent=" ", limit=2)
+    rows += check_lines(rollout.gates, glyphs, width)
     rows += gates(status, history, glyphs, width)
     if status.verdict is not None:
         rows += verdict_lines(status.verdict, width)
