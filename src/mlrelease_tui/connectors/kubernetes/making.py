@@ -13,6 +13,7 @@ from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.objects import labels, name, namespace, notes, table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, broken_tests
+from mlrelease_tui.connectors.kubernetes.reviewing import may
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.rollout import Stamp
@@ -20,7 +21,6 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import BackendError, Conflict, NotFound, ReleaseError
 
 MAKE: Final = "make"
-_REVIEW: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _BY_HAND: Final = "cronjob.kubernetes.io/instantiate"
 
 
@@ -81,7 +81,7 @@ class Making:
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         payload = json.loads(write.payload)
-        checks = [await self._may(payload)]
+        checks = [await may(self._api, "create", Resource(*payload["make"]), payload["namespace"])]
         try:
             await self._send(payload, None, dry_run=True)
         except BackendError as unknown:
@@ -108,22 +108,6 @@ class Making:
         return await self._api.write(
             "POST", jobs.path(place), body, asked=f"make Job {place}/{payload['called']}", dry_run=dry_run
         )
-
-    async def _may(self, payload: Mapping[str, Any]) -> Check:
-        group, _, plural, _ = payload["make"]
-        asked = {"group": group, "resource": plural, "verb": "create", "namespace": payload["namespace"]}
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": asked},
-        }
-        try:
-            answer = await self._api.create(_REVIEW, body, asked=f"may we create {plural}")
-        except BackendError as error:
-            return Check("may", CheckStatus.UNKNOWN, error.message)
-        if table(answer, "status").get("allowed") is True:
-            return Check("may", CheckStatus.PASS, f"we may create {plural}")
-        return Check("may", CheckStatus.FAIL, f"we may not create {plural} in {SafeText(payload['namespace'])}")
 
 
 def _job(item: Object, called: str, stamp: Stamp | None) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from mlrelease_tui.connectors.kubernetes.api import MERGE_PATCH, KubeApi, Resour
 from mlrelease_tui.connectors.kubernetes.making import MAKE, Making
 from mlrelease_tui.connectors.kubernetes.objects import table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, broken_tests, pointer, remove, replace
+from mlrelease_tui.connectors.kubernetes.reviewing import may
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import BackendError, Conflict, NotFound, Refused, ReleaseError
 
-_REVIEW: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _SIGNATURE_READS: Final = 8
 _SIGNATURE_S: Final = 0.15
 
@@ -63,7 +63,16 @@ class Performing:
             return ()
         payload = json.loads(write.payload)
         resource = _resource(payload["resource"])
-        checks = [await self._may(resource, payload)]
+        checks = [
+            await may(
+                self._api,
+                "patch",
+                resource,
+                payload["namespace"],
+                name=payload["name"],
+                subresource=payload["subresource"],
+            )
+        ]
         if payload.get("follows"):
             later = f"{payload['resource'][3]} {SafeText(payload['name'])}: it builds on the write before it"
             return (*checks, Check("dry run", CheckStatus.UNKNOWN, later))
@@ -82,36 +91,6 @@ class Performing:
         else:
             checks.append(Check("dry run", CheckStatus.PASS, "the server would take it"))
         return tuple(checks)
-
-    async def _may(self, resource: Resource, payload: Mapping[str, Any]) -> Check:
-        asked = {
-            "group": resource.group,
-            "resource": resource.plural,
-            "verb": "patch",
-            "namespace": payload["namespace"],
-            "name": payload["name"],
-        }
-        if payload["subresource"]:
-            asked["subresource"] = payload["subresource"]
-        what = f"patch {resource.plural}" + (f"/{payload['subresource']}" if payload["subresource"] else "")
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": asked},
-        }
-        try:
-            answer = await self._api.create(_REVIEW, body, asked=f"may we {what}")
-        except BackendError as error:
-            return Check("may", CheckStatus.UNKNOWN, error.message)
-        status = table(answer, "status")
-        if status.get("allowed") is True:
-            return Check("may", CheckStatus.PASS, f"we may {what}")
-        why = SafeText(status.get("reason") or "")
-        return Check(
-            "may",
-            CheckStatus.FAIL,
-            f"we may not {what} in {SafeText(payload['namespace'])}" + (f": {why}" if why else ""),
-        )
 
     async def _object(self, payload: Mapping[str, Any]) -> tuple[Resource, Object]:
         resource = _resource(payload["resource"])
