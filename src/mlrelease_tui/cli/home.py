@@ -8,13 +8,17 @@ import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mlrelease_tui.cli.options import Options
     from mlrelease_tui.config.model import Config
     from mlrelease_tui.domain.secret import Secret
     from mlrelease_tui.outset import Outset
+
+SWITCH_S: Final = 0.001
+"""How long a thread may keep the interpreter while another one waits for it. Python's own 5 ms are too long here: frames leave by a
+thread of their own, and the first one came up to 50 ms late, behind the loading of the backends' modules."""
 
 
 def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) -> int:
@@ -26,6 +30,7 @@ def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) ->
     # What is loaded for the start is there to stay: looking for garbage in it again and again takes a tenth of the start.
     # The collector is turned on again when all is wired, after the first frame.
     gc.disable()
+    sys.setswitchinterval(SWITCH_S)
     from mlrelease_tui.cli.cockpit import run_cockpit
 
     outset = outset_for_app(options, env)
