@@ -27,6 +27,7 @@ __all__ = [
     "Check",
     "CheckStatus",
     "Direction",
+    "FieldChange",
     "Level",
     "Outcome",
     "OutcomeKind",
@@ -40,12 +41,28 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field of one object as a backend says that a write would leave it: "" stands for a field that is not there.
+
+    `asked` False: the write does not name it, the backend would change it beside (a default, a webhook). Environments and other
+    places of secrets are named, never quoted.
+    """
+
+    target: str
+    path: str
+    before: str
+    after: str
+    asked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at before the plan was made, and what it said."""
+    """One thing looked at before the plan was made, and what it said. `changes` are what a dry run would change."""
 
     name: str
     status: CheckStatus
     text: str
+    changes: tuple[FieldChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

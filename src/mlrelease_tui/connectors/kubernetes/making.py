@@ -11,7 +11,8 @@ from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
-from mlrelease_tui.connectors.kubernetes.objects import labels, name, namespace, notes, table, text, uid
+from mlrelease_tui.connectors.kubernetes.differences import changes_of, dry_run
+from mlrelease_tui.connectors.kubernetes.objects import items, labels, name, namespace, notes, table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, broken_tests
 from mlrelease_tui.connectors.kubernetes.reviewing import may
 from mlrelease_tui.domain.expectation import EndpointExpectation
@@ -21,6 +22,7 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import BackendError, Conflict, NotFound, ReleaseError
 
 MAKE: Final = "make"
+_CONTAINERS: Final = ("spec", "template", "spec", "containers")
 _BY_HAND: Final = "cronjob.kubernetes.io/instantiate"
 
 
@@ -83,13 +85,13 @@ class Making:
         payload = json.loads(write.payload)
         checks = [await may(self._api, "create", Resource(*payload["make"]), payload["namespace"])]
         try:
-            await self._send(payload, None, dry_run=True)
+            answer = await self._send(payload, None, dry_run=True)
         except BackendError as unknown:
             checks.append(Check("dry run", CheckStatus.UNKNOWN, unknown.message))
         except ReleaseError as no:
             checks.append(Check("dry run", CheckStatus.FAIL, no.message))
         else:
-            checks.append(Check("dry run", CheckStatus.PASS, "the server would take it"))
+            checks.append(dry_run(changes_of({}, _runs(answer), write.target, asked=["/spec"])))
         return tuple(checks)
 
     async def _send(self, payload: Mapping[str, Any], stamp: Stamp | None, *, dry_run: bool) -> Object:
@@ -108,6 +110,12 @@ class Making:
         return await self._api.write(
             "POST", jobs.path(place), body, asked=f"make Job {place}/{payload['called']}", dry_run=dry_run
         )
+
+
+def _runs(job: Object) -> Object:
+    """What a new Job runs: all else of it is its schedule's."""
+    found = [{key: container.get(key) for key in ("name", "image")} for container in items(job, *_CONTAINERS)]
+    return {"spec": {"template": {"spec": {"containers": found}}}}
 
 
 def _job(item: Object, called: str, stamp: Stamp | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object
 from mlrelease_tui.connectors.kubernetes.api import MERGE_PATCH, KubeApi, Resource
+from mlrelease_tui.connectors.kubernetes.differences import changes_of, dry_run
 from mlrelease_tui.connectors.kubernetes.making import MAKE, Making
 from mlrelease_tui.connectors.kubernetes.objects import table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, broken_tests, pointer, remove, replace
@@ -79,8 +80,9 @@ class Performing:
         try:
             _, item = await self._object(payload)
             ops = await self._ops(payload, item, None)
-            await self._api.patch(
-                resource, payload["namespace"], payload["name"], ops, subresource=payload["subresource"], dry_run=True
+            subresource = payload["subresource"]
+            answer = await self._api.patch(
+                resource, payload["namespace"], payload["name"], ops, subresource=subresource, dry_run=True
             )
         except FailedTest:
             checks.append(Check("dry run", CheckStatus.FAIL, await self._why(payload)))
@@ -89,7 +91,8 @@ class Performing:
         except ReleaseError as no:
             checks.append(Check("dry run", CheckStatus.FAIL, no.message))
         else:
-            checks.append(Check("dry run", CheckStatus.PASS, "the server would take it"))
+            asked = [op["path"] for op in ops if op["op"] != "test"]
+            checks.append(dry_run(changes_of(item, answer, write.target, subresource=subresource, asked=asked)))
         return tuple(checks)
 
     async def _object(self, payload: Mapping[str, Any]) -> tuple[Resource, Object]:
