@@ -14,7 +14,7 @@ from mlrelease_tui.domain.action import AuditEntry, OpenAction
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion
-from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
+from mlrelease_tui.domain.plan import Check, Outcome, Plan, Refusal
 from mlrelease_tui.domain.rollout import Endpoint, Rollout, Stamp, Variant, VerbSupport
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.domain.verdict import VerdictKind
@@ -343,12 +343,23 @@ def plan_shape(plan: Plan) -> Shape:
             )
             for step in plan.steps
         ],
-        "checks": [known(name=item.name, status=item.status, text=item.text) for item in plan.checks],
+        "checks": [_check_shape(item) for item in plan.checks],
         "warnings": list(plan.warnings),
         "read_from": [
             known(object=item.object_id, revision=item.revision, observed_at=item.observed_at)
             for item in plan.read_from
         ],
+    }
+
+
+def _check_shape(check: Check) -> Shape:
+    changes = [
+        known(object=change.target, field=change.path, before=change.before, after=change.after, asked=change.asked)
+        for change in check.changes
+    ]
+    return {
+        **known(name=check.name, status=check.status, text=check.text),
+        **({"changes": changes} if changes else {}),
     }
 
 

@@ -249,6 +249,10 @@ def plan(found: Plan, glyphs: Glyphs) -> Iterator[Line]:
         severity = symbols.CHECK_SEVERITY[check.status]
         mark = Span(f"  {glyphs.states[severity]} {check.name}: ", symbols.ROLES[severity])
         yield line(mark, check.text)
+        for change in check.changes:
+            beside = Span("  beside the plan", Role.WARN) if not change.asked else Span("")
+            came = f"{change.before} {glyphs.arrow} " if change.before else ""
+            yield line(Span(f"      {change.path}  ", Role.MUTED), came, change.after or "removed", beside)
     for warning in found.warnings:
         yield line(Span(f"  ! {warning}", Role.WARN))
     yield line(Span("  wants  ", Role.MUTED), _LEVELS[found.level].replace("NAME", str(found.target.name)))

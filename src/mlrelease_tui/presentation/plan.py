@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mlrelease_tui.domain.action import ActionProgress, Stage
-from mlrelease_tui.domain.plan import CheckStatus, Level, Outcome, OutcomeKind, Plan, Refusal, StepStatus
+from mlrelease_tui.domain.plan import CheckStatus, FieldChange, Level, Outcome, OutcomeKind, Plan, Refusal, StepStatus
 from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Verb
@@ -105,6 +105,7 @@ def body(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
         rows += wrapped(f"only if {step.precondition}", cells, Role.MUTED, indent="   ")
         if step.undo:
             rows += wrapped(f"undo: {step.undo}", cells, Role.MUTED, indent="   ")
+    rows += _dry_run(plan, glyphs, cells)
     if plan.checks:
         rows.append(line(Span(" CHECKS", Role.HEADING)))
         for check in plan.checks:
@@ -112,6 +113,27 @@ def body(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
             mark = f" {glyphs.states[severity]} "
             rows += wrapped(f"{check.name}: {check.text}", cells, symbols.ROLES[severity], indent=mark)
     return rows
+
+
+def _dry_run(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
+    """What a dry run said that would change, field by field, under the object's name."""
+    changes = [change for check in plan.checks for change in check.changes]
+    rows: list[Line] = []
+    if changes:
+        rows.append(line(Span(" DRY RUN: WHAT THE SERVER WOULD CHANGE", Role.HEADING)))
+    for target in dict.fromkeys(change.target for change in changes):
+        rows += wrapped(target, cells, Role.MUTED, indent=" ")
+        for change in changes:
+            if change.target == target:
+                rows += _broken(_changed(change, glyphs), cells, indent=3)
+    return rows
+
+
+def _changed(change: FieldChange, glyphs: Glyphs) -> Line:
+    before = (Span(change.before, Role.MUTED), Span(f" {glyphs.arrow} ")) if change.before else ()
+    after = Span(change.after, Role.STRONG) if change.after else Span("removed", Role.WARN)
+    beside = Span("  beside the plan", Role.WARN) if not change.asked else Span("")
+    return line(Span(f"   {change.path}  ", Role.TEXT), *before, after, beside)
 
 
 def _broken(text: Line, cells: int, indent: int) -> list[Line]:
@@ -146,6 +168,11 @@ def _checks(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
         severity = symbols.CHECK_SEVERITY[check.status]
         mark = f" {glyphs.states[severity]} "
         rows += wrapped(f"{check.name}: {check.text}", cells, symbols.ROLES[severity], indent=mark, limit=2)
+    beside = sum(not change.asked for check in plan.checks for change in check.changes)
+    if beside:
+        fields_ = "field" if beside == 1 else "fields"
+        told = f"dry run: the server would change {beside} {fields_} beside what the plan names (see below)"
+        rows += wrapped(told, cells, Role.WARN, indent=" ! ", limit=2)
     passed = dict.fromkeys(check.name for check in plan.checks if check.status is CheckStatus.PASS)
     if passed:
         mark = f" {glyphs.states[Severity.OK]} "
