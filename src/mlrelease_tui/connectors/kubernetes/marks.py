@@ -83,6 +83,15 @@ def writer_key(item: Object) -> str:
     return found.intent_id or f"{found.by.raw} {found.at}"
 
 
+def of_spec(item: Object) -> Object:
+    """The object as if nobody had written its status: for kinds of which only controllers of any name do."""
+    meta = dict(table(item, "metadata"))
+    meta["managedFields"] = [
+        one for one in items(item, "metadata", "managedFields") if one.get("subresource") != "status"
+    ]
+    return {**item, "metadata": meta}
+
+
 def _written(item: Object) -> Iterator[tuple[str, datetime]]:
     for entry in items(item, "metadata", "managedFields"):
         moment, manager = when(entry.get("time")), str(entry.get("manager") or "")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
-from mlrelease_tui.connectors.kubernetes.marks import writer_key
+from mlrelease_tui.connectors.kubernetes.marks import of_spec, writer_key
 from mlrelease_tui.connectors.kubernetes.objects import name, namespace, uid
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
@@ -70,7 +70,7 @@ class Patch:
     """One JSON Patch on one object. `hold` True writes down who holds it, False takes that away. `notes` are annotations.
     `follows`: it builds on what the write before it brings about, so that nobody can try it beforehand.
     `marked_at` is where who, why and `notes` go: "metadata", or "status" for objects whose annotations their controller copies into
-    pod templates, where each of them would make a new revision."""
+    pod templates, where each of them would make a new revision. `spec_only`: whoever wrote the status is nobody that moved it."""
 
     resource: Resource
     item: Object
@@ -81,6 +81,7 @@ class Patch:
     notes: Mapping[str, str] = field(default_factory=dict)
     follows: bool = False
     marked_at: str = "metadata"
+    spec_only: bool = False
 
     def payload(self) -> str:
         """Canonical JSON, as `performing` reads it."""
@@ -91,7 +92,7 @@ class Patch:
             "uid": uid(self.item),
             "subresource": self.subresource,
             "patch": list(self.ops),
-            "seen": writer_key(self.item),
+            "seen": writer_key(of_spec(self.item) if self.spec_only else self.item),
         }
         if self.template is not None:
             found["template"] = {
@@ -108,6 +109,8 @@ class Patch:
             found["notes"] = dict(self.notes)
         if self.marked_at != "metadata":
             found["marked_at"] = self.marked_at
+        if self.spec_only:
+            found["spec_only"] = True
         return json.dumps(found, sort_keys=True, separators=(",", ":"))
 
     def call(self) -> str:

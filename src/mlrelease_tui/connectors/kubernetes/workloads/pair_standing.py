@@ -5,7 +5,6 @@ The share of the pods is the share of the connections, not of the requests: whoe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,12 +13,11 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.objects import items, labels, notes, table, text, uid
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing
+from mlrelease_tui.connectors.kubernetes.workloads.steps import step_index, steps_of
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP
 
 ROLE: Final = f"{marks.PREFIX}role"
 """The label of a Deployment that says which half of a pair it is: `stable` or `canary`."""
-STEPS: Final = f"{marks.PREFIX}steps"
-"""The annotation of the Service with the weights of a release, in percent: `[10, 50]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +44,12 @@ class Pair:
     @property
     def steps(self) -> tuple[int, ...]:
         """The weights of a release as the Service notes them, in basis points and ascending; () where it notes none."""
-        try:
-            found = json.loads(text(notes(self.service), STEPS) or "[]")
-        except ValueError:
-            return ()
-        if not isinstance(found, list):
-            return ()
-        weights = {round(item * 100) for item in found if isinstance(item, int | float) and not isinstance(item, bool)}
-        return tuple(sorted(weight for weight in weights if 0 < weight < ALL_TRAFFIC_BP))
+        return steps_of(self.service)
 
     @property
     def step_index(self) -> int | None:
         """The last step whose weight is reached; None where there are no steps or no canary."""
-        reached = [index for index, weight in enumerate(self.steps) if weight <= self.weight_bp]
-        return reached[-1] if reached else None
+        return step_index(self.steps, self.weight_bp)
 
     @property
     def observed(self) -> bool:
