@@ -199,6 +199,17 @@ class KubeApi:
         except (httpx.TransportError, TimeoutError) as error:
             raise await self._lost(error, asked) from error
 
+    async def stream(self, path: str, params: Mapping[str, str], *, asked: str) -> AsyncIterator[bytes]:
+        """The body of an answer as it comes, which may be never: whoever reads it has a deadline of his own."""
+        import httpx
+
+        try:
+            async with self._streamed(path, params, asked) as response:
+                async for chunk in response.aiter_bytes():
+                    yield chunk
+        except (httpx.TransportError, TimeoutError) as error:
+            raise await self._lost(error, asked) from error
+
     @asynccontextmanager
     async def _streamed(self, path: str, params: Mapping[str, str], asked: str) -> AsyncIterator[httpx.Response]:
         """An answer that goes on. A grant that is not accepted is renewed, once."""

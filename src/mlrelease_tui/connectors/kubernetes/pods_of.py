@@ -1,0 +1,89 @@
+"""The pods of a variant, whatever that is: a ReplicaSet, a Deployment, a revision, a run, a Service in front of pods."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mlrelease_tui.connectors.kubernetes.answers import Object
+from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
+from mlrelease_tui.connectors.kubernetes.discovery import Served
+from mlrelease_tui.connectors.kubernetes.objects import name, owner_uid, table, text, uid
+from mlrelease_tui.connectors.kubernetes.selecting import text_of
+from mlrelease_tui.domain.rollout import Endpoint, Variant
+from mlrelease_tui.domain.text import raw
+from mlrelease_tui.errors import Forbidden, NotFound
+
+_RUNS: Final = (("batch", "jobs"), ("batch", "cronjobs"))
+_SETS: Final = (("apps", "replicasets"), ("apps", "deployments"), ("apps", "statefulsets"))
+_FRONTS: Final = (("serving.knative.dev", "revisions"), ("", "services"))
+_RUN_KINDS: Final = frozenset({"Job", "CronJob"})
+_LAST_RUNS: Final = 2
+"""Runs of a schedule whose pods are looked for: the newest."""
+_BY_ENDPOINT: Final = ("serving.kserve.io/inferenceservice", "seldon-deployment-id")
+"""Labels with the endpoint's own name, where nothing has the variant's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a variant's name stands for: the object, and the label selector of its pods ("" where it has none)."""
+
+    resource: Resource
+    item: Object
+    labels: str
+
+
+async def pods_of_variant(api: KubeApi, served: Served, endpoint: Endpoint, variant: Variant) -> list[Object]:
+    """The pods of a variant, ended ones too; none where nothing tells which they are. Forbidden where we may not see them."""
+    pods = served.find("", "pods")
+    if pods is None:
+        return []
+    place = raw(endpoint.ref.namespace)
+    found = await _named(api, served, endpoint, raw(variant.name))
+    if found is not None and found.labels:
+        return list((await api.list(pods, place, labels=found.labels)).items)
+    for label in _BY_ENDPOINT if found is None else ():
+        listed = (await api.list(pods, place, labels=f"{label}={raw(endpoint.ref.name)}")).items
+        if listed:
+            return list(listed) if len(endpoint.variants) == 1 else []
+    return []
+
+
+async def _named(api: KubeApi, served: Served, endpoint: Endpoint, wanted: str) -> Found | None:
+    """The object with the variant's name that has pods: all that it may be are asked for at once."""
+    order = (*_RUNS, *_SETS, *_FRONTS) if endpoint.native.kind in _RUN_KINDS else (*_SETS, *_RUNS, *_FRONTS)
+    kinds = [resource for resource in (served.find(*kind) for kind in order) if resource is not None]
+    place = raw(endpoint.ref.namespace)
+    answers = await asyncio.gather(
+        *(api.get(resource.path(place, wanted)) for resource in kinds), return_exceptions=True
+    )
+    refused: BaseException | None = None
+    for resource, answer in zip(kinds, answers, strict=True):
+        if isinstance(answer, Mapping):
+            labels = await _labels_of(api, served, resource, answer, place)
+            if labels:
+                return Found(resource, answer, labels)
+        elif isinstance(answer, Forbidden):
+            refused = refused or answer
+        elif not isinstance(answer, NotFound):
+            raise answer
+    if refused is not None:
+        raise refused
+    return None
+
+
+async def _labels_of(api: KubeApi, served: Served, resource: Resource, item: Object, place: str) -> str:
+    match resource.plural:
+        case "revisions":
+            return f"serving.knative.dev/revision={name(item)}"
+        case "services":
+            return text_of({"matchLabels": table(item, "spec", "selector")})
+        case "cronjobs":
+            jobs = served.find("batch", "jobs")
+            listed = (await api.list(jobs, place)).items if jobs is not None else ()
+            mine = [job for job in listed if owner_uid(job) == uid(item)]
+            mine.sort(key=lambda job: text(job, "metadata", "creationTimestamp"), reverse=True)
+            return f"job-name in ({','.join(name(job) for job in mine[:_LAST_RUNS])})" if mine else ""
+    return text_of(table(item, "spec", "selector"))
