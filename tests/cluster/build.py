@@ -1,6 +1,7 @@
 """Builds the programs of the cluster tests, once per version, into a cache folder outside the repository.
 
-`python -m tests.cluster.build [NAME ...]` builds what is missing and says what it does meanwhile. A cache entry's name holds the
+`python -m tests.cluster.build [NAME ...]` builds what is missing and says what it does meanwhile; without a name everything, the
+programs of a real node only where this machine can be one. A cache entry's name holds the
 hash of everything that decides what comes out (go.mod, go.sum, tools.go, Go's version, flags), so another version is another entry,
 and a folder under its final name is always whole: it is filled under another name and renamed. A lock file makes a second process
 wait.
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.cluster.catalogue import ALL, Programs
+from tests.cluster.catalogue import ALL, REAL_NODE, Programs
 
 CACHE_VARIABLE: Final = "MLRELEASE_TEST_CACHE"
 """The environment variable that names another cache folder than `~/.cache/mlrelease-tests`."""
@@ -64,9 +65,16 @@ def entry(programs: Programs) -> Path:
     )
     if version.returncode:
         raise BuildError(f"Go can't work on {programs.name}: {version.stderr.strip()}")
-    digest = hashlib.sha256(repr((version.stdout.split(), _FLAGS, programs.link, programs.packages)).encode())
-    for name in ("go.mod", "go.sum", "tools.go"):
-        digest.update((programs.folder / name).read_bytes())
+    parts = [
+        version.stdout.split(),
+        _FLAGS,
+        programs.link,
+        programs.packages,
+        *([programs.tags] if programs.tags else ()),
+    ]
+    digest = hashlib.sha256(repr(tuple(parts)).encode())
+    for path in (*(programs.folder / name for name in ("go.mod", "go.sum", "tools.go")), *_sources(programs)):
+        digest.update(path.read_bytes())
     return cache_folder() / f"{programs.name}-{digest.hexdigest()[:16]}"
 
 
@@ -114,6 +122,10 @@ def module_folder(programs: Programs, module: str = "") -> Path:
     return Path(str(json.loads(done.stdout)["Dir"]))
 
 
+def _sources(programs: Programs) -> list[Path]:
+    return sorted(programs.folder.glob("*/*.go")) if programs.own else []
+
+
 def _environ() -> dict[str, str]:
     return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": " ".join(_FLAGS)}
 
@@ -139,7 +151,8 @@ def _compile(programs: Programs, target: Path, say: Callable[[str], None]) -> No
 
 def _compile_one(programs: Programs, package: str, output: Path, began: float, say: Callable[[str], None]) -> None:
     # -v names each package as it is compiled, which is the only sign of life that the compiler gives.
-    command = [go_command(), "build", "-v", "-ldflags", programs.link, "-o", str(output), package]
+    tags = ["-tags", ",".join(programs.tags)] if programs.tags else []
+    command = [go_command(), "build", "-v", *tags, "-ldflags", programs.link, "-o", str(output), package]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as words:
         child = subprocess.Popen(command, cwd=programs.folder, env=_environ(), stdout=words, stderr=words)
         try:
@@ -171,11 +184,11 @@ def _progress(descriptor: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build what is named, all by default. Exit code 1 where something can't be built."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.build", description=__doc__)
-    known = {programs.name: programs for programs in ALL}
+    known = {programs.name: programs for programs in (*ALL, *REAL_NODE)}
     parser.add_argument("names", nargs="*", choices=[[], *known], help="what to build; all without a name")
     parser.add_argument("--check", action="store_true", help="build nothing; exit code 1 if something is not built")
     options = parser.parse_args(arguments)
-    chosen = [known[name] for name in options.names] or list(ALL)
+    chosen = [known[name] for name in options.names] or [*ALL, *_of_this_machine()]
     try:
         if options.check:
             missing = [programs.name for programs in chosen if built(programs) is None]
@@ -188,6 +201,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     return 0
+
+
+def _of_this_machine() -> tuple[Programs, ...]:
+    from tests.cluster.realnode.host import unfit
+
+    why = unfit()
+    if why:
+        _say(f"no real node is built: {why}")
+    return () if why else REAL_NODE
 
 
 def _say(words: str) -> None:

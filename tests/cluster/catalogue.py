@@ -24,10 +24,17 @@ class Programs:
     """Packages of commands. A binary has the name of its package's last part."""
     link: str = "-s -w"
     """Flags of the linker."""
+    tags: tuple[str, ...] = ()
+    """Build tags."""
     minutes: int = 1
     """How long a cold build takes on two cores, in minutes: said before it begins."""
     modules: Path = MODULES
     """The folder that has the module's folder."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the source is this repository's."""
+        return self.source.startswith("mlrelease.dev/")
 
     @property
     def folder(self) -> Path:
@@ -86,5 +93,33 @@ KNATIVE: Final = Programs(
 DEFINITIONS: Final = Programs(name="definitions", source="sigs.k8s.io/gateway-api", packages=())
 """Modules of which only the custom resource definitions are used; nothing is compiled."""
 
+NODE: Final = Programs(
+    name="node",
+    source="k8s.io/kubernetes",
+    packages=("k8s.io/kubernetes/cmd/kubelet",),
+    link=_versioned("k8s.io/component-base/version", _KUBERNETES),
+    minutes=1,
+)
+CONTAINERD: Final = Programs(
+    name="containerd",
+    source="github.com/containerd/containerd/v2",
+    packages=tuple(
+        f"github.com/containerd/containerd/v2/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    ),
+    # Snapshotters that want libraries in C, and that a node on overlayfs does not need.
+    tags=("no_btrfs", "no_devmapper", "no_zfs"),
+    minutes=1,
+)
+PARTS: Final = Programs(
+    name="parts",
+    source="mlrelease.dev/tests/cluster/parts",
+    packages=tuple(f"mlrelease.dev/tests/cluster/parts/{name}" for name in ("modelserver", "pause", "load")),
+)
+"""What runs in the containers of the real node, and the clients that ask it: this repository's own, Go's standard library alone."""
+TRAEFIK: Final = Programs(name="traefik", source="github.com/traefik/traefik/v3", packages=())
+"""Only its custom resource definitions: the program comes with the Python packages."""
+
 ALL: Final = (KUBERNETES, KWOK, ARGO_ROLLOUTS, FLAGGER, KSERVE, KNATIVE)
-"""In the order in which they are built."""
+"""What a control plane and its controllers want, in the order in which it is built."""
+REAL_NODE: Final = (NODE, CONTAINERD, PARTS)
+"""What a machine wants beside that to be a node; built where it can be one (`tests.cluster.realnode.host`)."""

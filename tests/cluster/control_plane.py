@@ -135,6 +135,7 @@ class ControlPlane:
 
     def _start_api_server(self) -> None:
         serving = self.authority.server("apiserver", ("localhost", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1"))
+        to_nodes = self.authority.client("kube-apiserver-of-tests")
         self._audit = AuditLog(self.folder, without=(CONTROLLERS, TESTS))
         self.add(
             "kube-apiserver",
@@ -155,6 +156,8 @@ class ControlPlane:
                 f"--token-auth-file={self.folder / 'users.csv'}",
                 "--authorization-mode=RBAC",
                 "--kubelet-preferred-address-types=InternalIP",
+                f"--kubelet-client-certificate={to_nodes.certificate}",
+                f"--kubelet-client-key={to_nodes.key}",
                 "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
                 "--feature-gates=WatchList=false",
                 *self._audit.flags,
@@ -208,7 +211,9 @@ class ControlPlane:
             [
                 build.ensure(KWOK) / "kwok",
                 f"--kubeconfig={kubeconfig}",
-                "--manage-all-nodes=true",
+                # A real node may be beside its own: it would overwrite what that one says of its pods.
+                "--manage-all-nodes=false",
+                "--manage-nodes-with-label-selector=type=kwok",
                 "--node-lease-duration-seconds=40",
                 "--enable-crds=Logs",
                 f"--server-address=127.0.0.1:{port}",

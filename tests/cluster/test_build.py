@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.cluster import build
 from tests.cluster.api import wait_for
-from tests.cluster.catalogue import ALL, DEFINITIONS, Programs
+from tests.cluster.catalogue import ALL, DEFINITIONS, PARTS, REAL_NODE, TRAEFIK, Programs
 from tests.cluster.fixtures import unavailable
 
 pytestmark = pytest.mark.kubernetes
@@ -22,6 +23,7 @@ GO_MOD = "module example.test/hello\n\ngo 1.21\n"
 MAIN = 'package main\n\nimport "os"\n\nfunc main() { os.Stdout.WriteString("hello") }\n'
 ENSURE = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tests.cluster import build
 from tests.cluster.catalogue import Programs
@@ -126,7 +128,31 @@ def test_without_go_the_message_says_so(hello: Programs, monkeypatch: pytest.Mon
         build.ensure(hello)
 
 
-@pytest.mark.parametrize("programs", [*ALL, DEFINITIONS], ids=lambda programs: programs.name)
+def test_a_change_of_our_own_source_is_another_entry(hello: Programs) -> None:
+    before = build.entry(hello)
+    ours = replace(hello, source="mlrelease.dev/hello")
+    assert build.entry(ours) == before
+    source = hello.folder / "cmd" / "main.go"
+    source.parent.mkdir()
+    source.write_text(MAIN)
+    assert build.entry(hello) == before
+    assert build.entry(ours) != before
+
+
+def test_build_tags_are_part_of_the_version_and_reach_the_compiler(hello: Programs) -> None:
+    tagged = replace(hello, tags=("loud",))
+    assert build.entry(tagged) != build.entry(hello)
+    (hello.folder / "loud.go").write_text('//go:build loud\n\npackage main\n\nfunc init() { println("loud") }\n')
+    done = subprocess.run(
+        [build.ensure(tagged, say=lambda _: None) / "hello"], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("hello", "loud\n")
+
+
+PINNED = [*ALL, *(programs for programs in REAL_NODE if programs is not PARTS), DEFINITIONS, TRAEFIK]
+
+
+@pytest.mark.parametrize("programs", PINNED, ids=lambda programs: programs.name)
 def test_every_module_is_pinned(programs: Programs) -> None:
     lines = (programs.folder / "go.mod").read_text().splitlines()
     assert any(f"{programs.source} v" in line and "=>" not in line for line in lines)

@@ -1,0 +1,3 @@
+module mlrelease.dev/tests/cluster/parts
+
+go 1.26.0
