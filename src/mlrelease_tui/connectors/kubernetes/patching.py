@@ -70,7 +70,8 @@ class Patch:
     """One JSON Patch on one object. `hold` True writes down who holds it, False takes that away. `notes` are annotations.
     `follows`: it builds on what the write before it brings about, so that nobody can try it beforehand.
     `marked_at` is where who, why and `notes` go: "metadata", or "status" for objects whose annotations their controller copies into
-    pod templates, where each of them would make a new revision. `spec_only`: whoever wrote the status is nobody that moved it."""
+    pod templates, where each of them would make a new revision; "" for an object that bears no mark of ours, because another write
+    of the plan leaves them. `spec_only`: whoever wrote the status is nobody that moved it."""
 
     resource: Resource
     item: Object

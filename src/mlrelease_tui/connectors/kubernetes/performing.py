@@ -52,7 +52,8 @@ class Performing:
         except NotFound as gone:
             raise Conflict(f"{write.target} is gone", hint="nothing was written") from gone
         detail = "accepted"
-        if _apart(payload) and not await self._stamped(resource, payload, item, stamp):
+        apart = _apart(payload) and bool(_marked_at(payload))
+        if apart and not await self._stamped(resource, payload, item, stamp):
             detail += "; who and why could not be written beside it"
         return Receipt(SafeText(detail), text(answer, "metadata", "resourceVersion"))
 
