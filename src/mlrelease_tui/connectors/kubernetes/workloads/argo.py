@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -32,6 +32,8 @@ from mlrelease_tui.connectors.kubernetes.objects import (
     uid,
     when,
 )
+from mlrelease_tui.connectors.kubernetes.pod_states import ailments
+from mlrelease_tui.connectors.kubernetes.selecting import text_of
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, World, world_of
 from mlrelease_tui.connectors.kubernetes.workloads.argo_driver import ArgoDriver
 from mlrelease_tui.connectors.kubernetes.workloads.argo_gates import BAD, gates_of, told
@@ -56,6 +58,8 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Forbidden, NotFound
 
 GROUP: Final = "argoproj.io"
+Pods = Callable[[str], Iterable[Object]]
+"""The pods that are known of what has this uid."""
 _SLOW_S: Final = 10.0
 """A controller that runs reacts within a second; one that is loaded may take some."""
 
@@ -82,6 +86,9 @@ class ArgoRollouts:
             claims = {uid(item)} | ({uid(referred)} if referred is not None else set())
             yield Sighting(namespace(item), name(item), item, frozenset(claims))
 
+    def selector(self, sighting: Sighting, world: World, served: Served) -> Object:
+        return table(sighting.item, "spec", "selector")
+
     def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading:
         kinds = _needed(served)
         item, key = sighting.item, uid(sighting.item)
@@ -93,7 +100,8 @@ class ArgoRollouts:
             experiments=world.owned(kinds.experiments, key) if kinds.experiments else (),
             scaler=scaler_of(item, tuple(world.of(kinds.scalers).values())) if kinds.scalers else "",
         )
-        endpoint = _endpoint(standing, frame)
+        pods = served.find("", "pods")
+        endpoint = _endpoint(standing, frame, (lambda owner: world.owned(pods, owner)) if pods else (lambda _: ()))
         driver = ArgoDriver(kinds, standing, endpoint, frame)
         return Reading(verbs_of(endpoint, driver), driver)
 
@@ -111,6 +119,8 @@ class ArgoRollouts:
             reads[kinds.scalers] = api.list(kinds.scalers, key[0])
         if kinds.deployments is not None and (reference := text(item, "spec", "workloadRef", "name")):
             reads[kinds.deployments] = api.list(kinds.deployments, key[0], fields=f"metadata.name={reference}")
+        if (pods := served.find("", "pods")) and (picked := text_of(table(item, "spec", "selector"))):
+            reads[pods] = api.list(pods, key[0], labels=picked)
         pages = await asyncio.gather(*reads.values(), return_exceptions=True)
         for resource, page in zip(reads, pages, strict=True):
             if isinstance(page, Forbidden | NotFound) and resource is not kinds.sets:
@@ -159,12 +169,12 @@ def _referred(item: Object, world: World, kinds: Kinds) -> Object | None:
     return world.of(kinds.deployments).get((namespace(item), reference))
 
 
-def _endpoint(standing: Standing, frame: Frame) -> Endpoint:
+def _endpoint(standing: Standing, frame: Frame, pods: Pods) -> Endpoint:
     item = standing.item
     identity = standing.identity(standing.current) or standing.identity(standing.stable)
     model = identity.model if identity else marks.said(item, marks.MODEL)
     history = standing.history
-    variants = _variants(standing)
+    variants = _variants(standing, pods)
     return Endpoint(
         EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
         uid=uid(item),
@@ -202,7 +212,7 @@ def _revision(standing: Standing) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _variants(standing: Standing) -> tuple[Variant, ...]:
+def _variants(standing: Standing, pods: Pods) -> tuple[Variant, ...]:
     wanted = {key: count(one, "spec", "replicas") for key, one in standing.sets.items()}
     shown = [key for key in (standing.stable, standing.current) if key in standing.sets]
     shown += sorted(key for key, replicas in wanted.items() if replicas and key not in shown)
@@ -222,6 +232,7 @@ def _variants(standing: Standing) -> tuple[Variant, ...]:
                 digest=identity.digest,
                 ready=count(one, "status", "availableReplicas"),
                 desired=wanted[key],
+                message=SafeText(ailments(pods(uid(one)))),
                 started_at=when(text(one, "metadata", "creationTimestamp")),
             )
         )
