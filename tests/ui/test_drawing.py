@@ -67,21 +67,46 @@ def _layout(rows: list[list[Segment]], columns: int) -> LayoutUpdate:
 
 
 STYLES = st.sampled_from(
-    [Style(), Style(bold=True), Style(color="red"), Style(bgcolor="blue"), Style(reverse=True, color="#ff8800")]
+    [
+        Style(),
+        Style(bold=True),
+        Style(dim=True),
+        Style(bold=True, dim=True, color="green"),
+        Style(color="red"),
+        Style(bgcolor="blue"),
+        Style(bgcolor="blue", color="red", italic=True),
+        Style(underline=True),
+        Style(underline2=True),
+        Style(reverse=True, color="#ff8800"),
+    ]
 )
 ROWS = st.lists(
     st.lists(st.tuples(st.text(st.sampled_from("ab 日"), max_size=6), STYLES), max_size=4), min_size=3, max_size=3
 )
 
 
+def _visible(screen: pyte.Screen) -> list[list[object]]:
+    """Every cell as a person sees it: of a blank one that nothing is drawn through, the ground alone."""
+    seen: list[list[object]] = []
+    for y in range(screen.lines):
+        row: list[object] = []
+        for x in range(screen.columns):
+            cell = screen.buffer[y][x]
+            bare = cell.data == " " and not (cell.reverse or cell.underscore or cell.strikethrough)
+            row.append((" ", cell.bg) if bare else cell)
+        seen.append(row)
+    return seen
+
+
 @given(st.lists(ROWS, min_size=1, max_size=4))
 def test_frames_by_difference_end_on_the_same_screen(frames: list[list[list[tuple[str, Style]]]]) -> None:
-    """A terminal that gets only differences shows what one shows that gets the last frame whole."""
+    """A terminal that gets only differences shows what one shows that gets the last frame whole, each piece styled by itself."""
     columns = 24
     seen = pyte.Screen(columns, 3)
     stream = pyte.Stream(seen)
     frame = Frame(columns, 3)
     update = None
+    padded: list[list[Segment]] = []
     for rows in frames:
         padded = [
             list(Strip([Segment(text, style) for text, style in row]).adjust_cell_length(columns, Style()))
@@ -91,12 +116,27 @@ def test_frames_by_difference_end_on_the_same_screen(frames: list[list[list[tupl
         stream.feed(frame.update(update, ColorSystem.TRUECOLOR))
     assert update is not None
     whole = pyte.Screen(columns, 3)
-    pyte.Stream(whole).feed(Frame(columns, 3).update(update, ColorSystem.TRUECOLOR))
+    written = pyte.Stream(whole)
+    for y, segments in enumerate(padded):
+        written.feed(f"\x1b[{y + 1};1H")
+        for text, style, _ in segments:
+            written.feed((style or Style()).render(text, color_system=ColorSystem.TRUECOLOR))
     assert seen.display == whole.display
-    assert [[seen.buffer[y][x] for x in range(columns)] for y in range(3)] == [
-        [whole.buffer[y][x] for x in range(columns)] for y in range(3)
-    ]
+    assert _visible(seen) == _visible(whole)
     assert frame.update(update, ColorSystem.TRUECOLOR) == ""
+
+
+def test_a_moved_pointer_costs_its_two_rows_and_few_styles() -> None:
+    """Blanks take the style of what stands beside them, bold is ended by itself, a colour is said when it changes."""
+    ground, name, text = Style(bgcolor="#101010"), Style(bold=True, color="#ffffff"), Style(color="#c0c0c0")
+    row = [
+        Segment("  ", ground),
+        Segment("scorer", ground + name),
+        Segment("   ", ground),
+        Segment("v41", ground + text),
+    ]
+    sent = Frame(14, 1).update(_layout([row], 14), ColorSystem.EIGHT_BIT)
+    assert sent == "\x1b[1;1H\x1b[0;1;38;5;231;48;5;233m  scorer   \x1b[22;38;5;250mv41\x1b[0m"
 
 
 @pytest.mark.parametrize(

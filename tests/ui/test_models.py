@@ -168,10 +168,9 @@ async def test_lineage_is_read_for_the_version_that_is_looked_at_not_for_each_th
     async with driving(state, "app.view_models", size=(160, 48)) as driver:
         await versions(driver)
         await driver.pilot.press(*["j"] * 10)
-        await driver.until(
-            lambda: any(text.startswith("lineage") for text in driver.reader.asked), "a wish for lineage"
-        )
-        assert [text for text in driver.reader.asked if text.startswith("lineage")] == [f"lineage {FRAUD}@34"]
+        await driver.until(lambda: f"lineage {FRAUD}@34" in driver.reader.asked, "a wish for lineage")
+        asked = [text for text in driver.reader.asked if text.startswith("lineage")]
+        assert len(asked) < 10, "a slow machine may rest on one in passing, but not on each"
         shown = next(item for item in scenes.versions(44, 40) if item.ref.version == "34")
         await driver.emit(LineageObserved(shown.ref, scenes.lineage(34, f1="Infinity")))
         assert "0.934" in driver.line_with("accuracy")

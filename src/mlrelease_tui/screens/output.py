@@ -93,7 +93,7 @@ class FrameApp(InOrderApp):
         if not text and place == self._cursor:
             return
         self._cursor = place
-        text += f"\x1b[{place.y + 1};{place.x + 1}H"
+        text += f"\x1b[{place.y + 1};{place.x + 1}H" if place.x or place.y else "\x1b[H"
         # In one write: a frame is taken whole by the writer's queue, or not at all.
         if self._sync_available:
             text = _SYNC_START + text + _SYNC_END

@@ -17,6 +17,8 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.strip import Strip
 
+from mlrelease_tui.widgets.rendition import Renditions
+
 Cell = tuple[str, Style]
 """A character with what combines with it, and its style. The second half of a wide character is ("", style)."""
 
@@ -25,8 +27,6 @@ _UNKNOWN: Final[Cell] = ("\0", _NULL)
 _MERGE_GAP: Final = 4
 """Equal cells between two changed runs that are sent again: moving the cursor costs more than they do."""
 _RESET: Final = "\x1b[0m"
-_INK: Final = "39"
-_GROUND: Final = "49"
 
 
 class Frame:
@@ -36,7 +36,7 @@ class Frame:
         self.columns = columns
         self.rows = rows
         self._cells: list[list[Cell]] = [[_UNKNOWN] * columns for _ in range(rows)]
-        self._parameters: dict[Style, tuple[str, str, str]] = {}
+        self._renditions = Renditions()
 
     def update(self, update: LayoutUpdate | ChopsUpdate, colors: ColorSystem | None) -> str:
         """The escape sequences that bring the terminal from what it shows to `update`; "" where nothing differs."""
@@ -46,9 +46,9 @@ class Frame:
             row = self._cells[y]
             for start, end in _runs(changed, row):
                 out.append(f"\x1b[{y + 1};{start + 1}H")
-                for text, style in _styled(row[start:end]):
+                for text, style in self._styled(row[start:end], last, colors):
                     if style != last:
-                        out.append(self._turn(last, style, colors))
+                        out.append(self._renditions.turn(last, style, colors))
                         last = style
                     out.append(text)
         if out:
@@ -90,49 +90,46 @@ class Frame:
                 continue
             style = segment.style or _NULL
             text = segment.text
+            blank = self._renditions.of_blank(style)
             if text.isascii():
                 stop = x + len(text)
                 for column in range(max(x, first), min(stop, end)):
-                    cell = (text[column - x], style)
+                    char = text[column - x]
+                    cell = (char, blank if char == " " else style)
                     if row[column] != cell:
                         row[column] = cell
                         changed.append(column)
                 x = stop
                 continue
             for cells in _cells(text, style):
-                for cell in cells:
+                for seen in cells:
+                    cell = (" ", blank) if seen[0] == " " else seen
                     if first <= x < end and row[x] != cell:
                         row[x] = cell
                         changed.append(x)
                     x += 1
         return changed
 
-    def _turn(self, last: Style | None, style: Style, colors: ColorSystem | None) -> str:
-        """The sequence that turns one style into another: only the colours where only they differ."""
-        attributes, ink, ground = self._codes(style, colors)
-        if last is not None:
-            before = self._codes(last, colors)
-            if before[0] == attributes:
-                changed = [new for new, old in ((ink, before[1]), (ground, before[2])) if new != old]
-                return f"\x1b[{';'.join(changed)}m" if changed else ""
-        wanted = ["0", attributes, "" if ink == _INK else ink, "" if ground == _GROUND else ground]
-        return f"\x1b[{';'.join(code for code in wanted if code)}m"
-
-    def _codes(self, style: Style, colors: ColorSystem | None) -> tuple[str, str, str]:
-        """SGR parameters of a style: attributes, foreground, background."""
-        found = self._parameters.get(style)
-        if found is None:
-            if len(self._parameters) > 2000:
-                self._parameters.clear()
-            plain = style.without_color.render("\0", color_system=ColorSystem.STANDARD).partition("\0")[0]
-            attributes = plain[2:-1] if plain.startswith("\x1b[") else ""
-            ink, ground = _INK, _GROUND
-            if colors is not None and style.color is not None and not style.color.is_default:
-                ink = ";".join(style.color.downgrade(colors).get_ansi_codes())
-            if colors is not None and style.bgcolor is not None and not style.bgcolor.is_default:
-                ground = ";".join(style.bgcolor.downgrade(colors).get_ansi_codes(foreground=False))
-            found = self._parameters[style] = (attributes, ink, ground)
-        return found
+    def _styled(
+        self, cells: Sequence[Cell], last: Style | None, colors: ColorSystem | None
+    ) -> Iterator[tuple[str, Style]]:
+        """Cells as pieces of one style each; blanks go along with what stands beside them where that looks the same."""
+        text: list[str] = []
+        style = last
+        only_blanks = False
+        serves = self._renditions.serves
+        for char, this in cells:
+            if not (char == " " and style is not None and serves(style, this, colors)):
+                if this != style:
+                    if text and style is not None and not (only_blanks and serves(this, style, colors)):
+                        yield "".join(text), style
+                        text = []
+                    style = this
+                    only_blanks = True
+                only_blanks = only_blanks and char == " "
+            text.append(char)
+        if text and style is not None:
+            yield "".join(text), style
 
 
 def _cells(text: str, style: Style) -> Iterator[Sequence[Cell]]:
@@ -171,17 +168,3 @@ def _whole(start: int, end: int, row: Sequence[Cell]) -> tuple[int, int]:
     while end < len(row) and row[end][0] == "":
         end += 1
     return start, end
-
-
-def _styled(cells: Sequence[Cell]) -> Iterator[tuple[str, Style]]:
-    """Cells as pieces of one style each."""
-    text: list[str] = []
-    style = _NULL
-    for char, this in cells:
-        if text and this != style:
-            yield "".join(text), style
-            text = []
-        style = this
-        text.append(char)
-    if text:
-        yield "".join(text), style
