@@ -253,12 +253,9 @@ def facts(status: EndpointStatus, now: datetime, glyphs: Glyphs, cells: int) -> 
                 Span(f"  {variant.address}", Role.MUTED),
             )
         )
-    rows.append(
-        line(
-            Span(" read     ", Role.MUTED),
-            Span(moment(endpoint.observed_at), Role.STALE if status.stale_since else Role.MUTED),
-        )
-    )
+    if status.stale_since is not None:
+        # What is fresh needs no time of its reading: it would tick, and cost bytes, on a screen on which nothing changes.
+        rows.append(line(Span(" read     ", Role.MUTED), Span(moment(endpoint.observed_at), Role.STALE)))
     return rows
 
 
