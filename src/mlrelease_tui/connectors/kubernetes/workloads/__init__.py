@@ -11,11 +11,14 @@ from mlrelease_tui.connectors.kubernetes.workloads.jobs import CronJobs, Jobs
 from mlrelease_tui.connectors.kubernetes.workloads.knative import KnativeServices
 from mlrelease_tui.connectors.kubernetes.workloads.kserve import InferenceServices
 from mlrelease_tui.connectors.kubernetes.workloads.pair import CanaryPairs
+from mlrelease_tui.connectors.kubernetes.workloads.routes import HttpRoutes, VirtualServices
 
 ALL: Final[tuple[Workload, ...]] = (
     InferenceServices(),
     KnativeServices(),
     ArgoRollouts(),
+    HttpRoutes(),
+    VirtualServices(),
     CanaryPairs(),
     Deployments(),
     CronJobs(),

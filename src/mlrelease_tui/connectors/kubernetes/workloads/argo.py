@@ -39,6 +39,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.argo_driver import ArgoDriver
 from mlrelease_tui.connectors.kubernetes.workloads.argo_gates import BAD, gates_of, told
 from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import HASH_LABEL, Standing, scaler_of, standing_of
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import Kinds
+from mlrelease_tui.connectors.kubernetes.workloads.routes_owners import claimed_routes
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
@@ -83,7 +84,8 @@ class ArgoRollouts:
             return
         for item in world.of(kinds.rollouts).values():
             referred = _referred(item, world, kinds)
-            claims = {uid(item)} | ({uid(referred)} if referred is not None else set())
+            claims = {uid(item), *claimed_routes(item, world, served)}
+            claims |= {uid(referred)} if referred is not None else set()
             yield Sighting(namespace(item), name(item), item, frozenset(claims))
 
     def selector(self, sighting: Sighting, world: World, served: Served) -> Object:
