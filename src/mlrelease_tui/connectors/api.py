@@ -236,6 +236,16 @@ class LogSource(Protocol):
         ...
 
 
+@runtime_checkable
+class LogFollowable(Protocol):
+    """A target that tells what a variant prints as it prints it."""
+
+    def follow(self, endpoint: Endpoint, wish: LogWish) -> AsyncIterator[tuple[LogTail, ...]]:
+        """What `logs` gives, then the same again a few times a second at most, whenever more was printed; within the wish's limits
+        each time. Goes on until it is closed. Of the run now only: `wish.previous` is False. Errors as `logs`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A version to deploy: what the registry calls it, where a server loads it from, what it is byte for byte."""
@@ -287,6 +297,15 @@ class Abortable(Protocol):
 class Returnable(Protocol):
     def roll_back(self, endpoint: Endpoint, artifact: Artifact) -> tuple[Write, ...]:
         """The fewest writes that return to `artifact` whole and leave a healthy end state: traffic first."""
+        ...
+
+
+@runtime_checkable
+class Finishable(Protocol):
+    """A way back may take several writes, and be cut short when the version to return to runs alone already."""
+
+    def finish_return(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """What a way back that was cut short left to do; () for nothing. Asked of an endpoint that runs that version alone."""
         ...
 
 
@@ -378,6 +397,7 @@ CAPABILITIES: Mapping[str, type] = MappingProxyType(
         "endpoints": EndpointSource,
         "watch": EndpointWatch,
         "logs": LogSource,
+        "follow": LogFollowable,
         "promote": Promotable,
         "weight": Weighable,
         "hold": Holdable,

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +18,7 @@ from mlrelease_tui.connectors.kubernetes.discovery import Served, discover
 from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
 from mlrelease_tui.connectors.kubernetes.link import warnings_of
 from mlrelease_tui.connectors.kubernetes.logs import PodLogs
+from mlrelease_tui.connectors.kubernetes.logs_follow import Following
 from mlrelease_tui.connectors.kubernetes.mirror import Mirror
 from mlrelease_tui.connectors.kubernetes.performing import Performing
 from mlrelease_tui.connectors.kubernetes.podwatch import PodWatch
@@ -239,6 +241,14 @@ class KubernetesConnector:
 
     async def logs(self, endpoint: Endpoint, wish: LogWish) -> tuple[LogTail, ...]:
         return await self._logs.read(await self._discovered(), endpoint, wish)
+
+    async def follow(self, endpoint: Endpoint, wish: LogWish) -> AsyncIterator[tuple[LogTail, ...]]:
+        served = await self._discovered()
+        pods = served.find("", "pods")
+        if pods is not None:
+            async with aclosing(Following(self._logs, pods, served, endpoint, wish).tails()) as found:
+                async for tails in found:
+                    yield tails
 
     # --- writing
 

@@ -144,47 +144,54 @@ class PodLogs:
 
     async def read(self, served: Served, endpoint: Endpoint, wish: LogWish) -> tuple[LogTail, ...]:
         """As `connectors.api.LogSource.logs` says; Forbidden where we may not read logs."""
-        chosen, left_out = await self._outputs(served, endpoint, wish)
+        chosen, left_out = await self.outputs(served, endpoint, wish)
         pods = served.find("", "pods")
         if pods is None or not chosen:
             return (LogTail(SafeText(raw(wish.variant)), note=SafeText("no pod of it is there")),)
-        rings = [self._ring(wish, len(chosen)) for _ in chosen]
+        rings = [self.ring(wish, len(chosen)) for _ in chosen]
         tails = await asyncio.gather(
             *(self._one(pods, endpoint, wish, one, ring) for one, ring in zip(chosen, rings, strict=True))
         )
-        if left_out:
-            told = f"{left_out} other outputs are not read"
-            return (LogTail(SafeText(raw(wish.variant)), note=SafeText(told)), *tails)
-        return tuple(tails)
+        return self.with_left_out(tuple(tails), left_out, wish)
 
-    async def _outputs(self, served: Served, endpoint: Endpoint, wish: LogWish) -> tuple[list[Output], int]:
+    async def outputs(self, served: Served, endpoint: Endpoint, wish: LogWish) -> tuple[list[Output], int]:
+        """The outputs of a variant as they are read, and how many there are besides. NotFound where there is no such variant."""
         variant = next((item for item in endpoint.variants if raw(item.name) == raw(wish.variant)), None)
         if variant is None:
             raise NotFound(f"{endpoint.ref} has no {SafeText(wish.variant)}", hint="it may be gone by now")
         found = outputs_of(await pods_of_variant(self._api, served, endpoint, variant))
         return found[-OUTPUTS:], max(len(found) - OUTPUTS, 0)
 
-    def _ring(self, wish: LogWish, outputs: int) -> Ring:
+    def ring(self, wish: LogWish, outputs: int) -> Ring:
+        """What one of so many outputs may take of the wish's limits."""
         return Ring(max(wish.lines // outputs, 1), max(wish.bytes // outputs, 1))
+
+    def with_left_out(self, tails: tuple[LogTail, ...], left_out: int, wish: LogWish) -> tuple[LogTail, ...]:
+        """The tails, with a word on how many outputs are not read."""
+        if not left_out:
+            return tails
+        told = f"{left_out} other outputs of it are not read"
+        return (LogTail(SafeText(raw(wish.variant)), note=SafeText(told)), *tails)
 
     async def _one(self, pods: Resource, endpoint: Endpoint, wish: LogWish, output: Output, ring: Ring) -> LogTail:
         note = ""
         try:
             async with self._turn, asyncio.timeout(self._timeout_s):
-                async for chunk in self._chunks(pods, endpoint, wish, output, ring.lines + 1):
+                async for chunk in self.chunks(pods, endpoint, wish, output, ring.lines + 1):
                     ring.feed(chunk)
         except (Forbidden, Unauthenticated):
             raise
         except TimeoutError:
             note = f"its end did not come within {self._timeout_s:g} s"
         except ReleaseError as error:
-            note = _why(error, previous=wish.previous)
+            note = why(error, previous=wish.previous)
         ring.end()
         return ring.tail(output.source, note)
 
-    def _chunks(
+    def chunks(
         self, pods: Resource, endpoint: Endpoint, wish: LogWish, output: Output, lines: int, *, follow: bool = False
     ) -> AsyncIterator[bytes]:
+        """An output's last lines as the server sends them, each with its time before it."""
         params = {"container": output.container, "tailLines": str(lines), "timestamps": "true"}
         if wish.previous:
             params["previous"] = "true"
@@ -194,7 +201,7 @@ class PodLogs:
         return self._api.stream(path, params, asked=_ASKED)
 
 
-def _why(error: ReleaseError, *, previous: bool) -> str:
+def why(error: ReleaseError, *, previous: bool) -> str:
     """Why an output can't be read, in the server's words."""
     told = error.message.partition(f": {_ASKED}: ")[2] or error.message
     if previous and "previous terminated container" in told:
