@@ -92,6 +92,13 @@ def of_spec(item: Object) -> Object:
     return {**item, "metadata": meta}
 
 
+def written_by_hand(item: Object, *controllers: str) -> tuple[datetime, ...]:
+    """When others than controllers (those that are always, and these) wrote last, each writer once; a status and a scaling do not
+    count."""
+    others = _CONTROLLERS | set(controllers)
+    return tuple(moment for manager, moment in _written(of_spec(item)) if manager not in others)
+
+
 def _written(item: Object) -> Iterator[tuple[str, datetime]]:
     for entry in items(item, "metadata", "managedFields"):
         moment, manager = when(entry.get("time")), str(entry.get("manager") or "")

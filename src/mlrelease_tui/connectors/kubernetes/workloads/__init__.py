@@ -7,6 +7,7 @@ from typing import Final
 from mlrelease_tui.connectors.kubernetes.workloads.api import Workload
 from mlrelease_tui.connectors.kubernetes.workloads.argo import ArgoRollouts
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import Deployments
+from mlrelease_tui.connectors.kubernetes.workloads.flagger import Canaries
 from mlrelease_tui.connectors.kubernetes.workloads.jobs import CronJobs, Jobs
 from mlrelease_tui.connectors.kubernetes.workloads.knative import KnativeServices
 from mlrelease_tui.connectors.kubernetes.workloads.kserve import InferenceServices
@@ -14,6 +15,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.pair import CanaryPairs
 from mlrelease_tui.connectors.kubernetes.workloads.routes import HttpRoutes, VirtualServices
 
 ALL: Final[tuple[Workload, ...]] = (
+    Canaries(),
     InferenceServices(),
     KnativeServices(),
     ArgoRollouts(),
