@@ -195,8 +195,36 @@ async def test_half_a_move_is_seen_and_finished_by_the_way_back(lab: Lab, operat
     cluster_says = await operator.read(FRONT)
     assert shares(cluster_says) == {"1": 8333, "2": 1667}
     await operator.do(FRONT, Verb.ROLLBACK, lambda driver, endpoint: driver.roll_back(endpoint, Artifact("1")))
-    assert lab.pods() == (12, 0)
-    with pytest.raises(Conflict, match="replicas is 12, not 10"):
+    # As many as both were before that move, not as many as it left behind.
+    assert lab.pods() == (10, 0)
+    with pytest.raises(Conflict, match="another action wrote to it"):
         await operator.connector.perform(
             second, Stamp("i", "promote", SafeText("ben"), SafeText("why"), datetime.now(UTC))
         )
+
+
+async def test_a_way_back_that_was_cut_short_is_seen_and_the_same_wish_gives_the_rest_of_the_pods_back(
+    lab: Lab, operator: Operator
+) -> None:
+    lab.begin()
+    await promoted(operator, weight_bp=3000)
+    assert lab.pods() == (7, 3)
+    first, _ = await operator.plan(FRONT, lambda driver, endpoint: driver.roll_back(endpoint, Artifact("1")))
+    await operator.send(first, Verb.ROLLBACK)
+    half = await operator.seen(first, FRONT)
+    assert lab.pods() == (7, 0)
+    assert "a way back was cut short: 7 of 10 pods are there; rollback gives the rest back" in half.problems
+    assert half.support(Verb.ROLLBACK).available
+    whole = await operator.do(FRONT, Verb.ROLLBACK, lambda driver, endpoint: driver.finish_return(endpoint))
+    assert (lab.pods(), whole.problems) == ((10, 0), ())
+
+
+async def test_pods_that_somebody_took_away_by_hand_are_no_way_back_that_was_cut_short(
+    lab: Lab, operator: Operator, cluster: Cluster
+) -> None:
+    lab.begin()
+    await promoted(operator, weight_bp=3000)
+    await operator.do(FRONT, Verb.ROLLBACK, lambda driver, endpoint: driver.roll_back(endpoint, Artifact("1")))
+    cluster.kubectl("scale", "deployment/fraud-stable", "--replicas=4", "-n", lab.namespace)
+    fewer = await operator.until(FRONT, lambda endpoint: endpoint.stable and endpoint.stable.ready == 4)
+    assert fewer.problems == ()

@@ -18,6 +18,7 @@ from mlrelease_tui.actions.checks import (
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.connectors.api import (
     Abortable,
+    Finishable,
     Holdable,
     Promotable,
     Restartable,
@@ -148,7 +149,10 @@ def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes:
         must_exist(situation, version)
     # The registry is used only where it answered: an emergency must not wait for it.
     deployed = artifact(situation, version, notes.checks, strict=False)
-    steps = () if there else capable(situation.driver, Returnable, intent.verb).roll_back(endpoint, deployed)
+    if there:
+        steps = situation.driver.finish_return(endpoint) if isinstance(situation.driver, Finishable) else ()
+    else:
+        steps = capable(situation.driver, Returnable, intent.verb).roll_back(endpoint, deployed)
     steps += alias_follows(situation, version, notes.checks, notes.warnings)
     if not steps:
         raise No("already_there", f"{name} already runs {version}, alone", "name another version")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
-from mlrelease_tui.connectors.kubernetes.marks import of_spec, writer_key
+from mlrelease_tui.connectors.kubernetes.marks import STAMP, of_spec, writer_key
 from mlrelease_tui.connectors.kubernetes.objects import name, namespace, uid
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
@@ -200,6 +200,8 @@ def _told(op: Op) -> str:
 
 
 def _held(op: Op) -> str:
+    if op["path"] == pointer("metadata", "annotations", STAMP):
+        return "no other action wrote to it"
     return f"{_dotted(op['path'])} is {_short(op['value'])}"
 
 
@@ -229,7 +231,13 @@ def value_at(item: Object, path: str) -> Any:
 def broken_tests(item: Object, ops: Sequence[Op]) -> tuple[str, ...]:
     """Which tests of a patch do not hold of an object, as "what is, not what should be"."""
     return tuple(
-        f"{_dotted(op['path'])} is {_short(value_at(item, op['path']))}, not {_short(op['value'])}"
+        _broken(op["path"], value_at(item, op["path"]), op["value"])
         for op in ops
         if op["op"] == "test" and value_at(item, op["path"]) != op["value"]
     )
+
+
+def _broken(path: str, found: object, wanted: object) -> str:
+    if path == pointer("metadata", "annotations", STAMP):
+        return "another action wrote to it"
+    return f"{_dotted(path)} is {_short(found)}, not {_short(wanted)}"

@@ -239,6 +239,8 @@ def _message(pair: Pair) -> str:
 
 def _problems(pair: Pair, scalers: tuple[str, ...]) -> Iterator[str]:
     yield from (f"{scaler} moves the weights by itself" for scaler in scalers)
+    if pair.owed:
+        yield f"a way back was cut short: {pair.stable.wanted} of {pair.whole} pods are there; rollback gives the rest back"
     if pair.others:
         yield f"its Service sends to {', '.join(SafeText(other) for other in pair.others)} as well: the weights are not the whole"
     for standing in (pair.stable, pair.canary):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from mlrelease_tui.connectors.api import Artifact
@@ -20,7 +21,7 @@ from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_driver import SETTLE_S, DeploymentDriver, Kinds
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing
-from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import Pair, nearest, pods_for, share
+from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import Pair, nearest, pods_for, share, whole_note
 from mlrelease_tui.domain.expectation import EndpointExpectation, Expectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Phase, Verb
@@ -28,6 +29,7 @@ from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import Refused
 
 _UNHEARD_OF: Final = Artifact("0-unheard-of", "models:/unheard-of/0")
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class PairDriver:
@@ -56,7 +58,7 @@ class PairDriver:
         moving: Callable[[], tuple[Write, ...]] = (
             (lambda: self.complete(endpoint)) if pair.in_flight else (lambda: self.start(endpoint, _UNHEARD_OF, None))
         )
-        back = raw(pair.stable.source.version if pair.in_flight else pair.stable.previous)
+        back = raw(pair.stable.source.version if pair.in_flight or pair.owed else pair.stable.previous)
         return {
             Verb.PROMOTE: moving,
             Verb.WEIGHT: lambda: self.set_weight(endpoint, 0),
@@ -97,7 +99,7 @@ class PairDriver:
         if self._paused():
             raise Refused(f"{self._paused()} is paused: nothing would start", hint="resume it with kubectl")
         self._free("promote")
-        total = pair.total
+        total = pair.whole
         first = pair.steps[0] if pair.steps else share(1, total)
         weight = first if weight_bp is None else weight_bp
         number = self._number(weight)
@@ -119,7 +121,8 @@ class PairDriver:
             up,
             SETTLE_S,
         )
-        begun = self._patch(Patch(self._kinds.deployments, canary.item, ops), effect)
+        kept = whole_note(total, pair.stable)
+        begun = self._patch(Patch(self._kinds.deployments, canary.item, ops, notes=kept), effect)
         return (begun, self._fewer_stable(endpoint, total - number, version, weight))
 
     def advance(self, endpoint: Endpoint) -> tuple[Write, ...]:
@@ -149,13 +152,15 @@ class PairDriver:
                 pair.canary,
                 number,
                 EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), labels=_has("canary", number)),
+                kept=whole_note(pair.whole, pair.stable),
             )
-            return (more, self._fewer_stable(endpoint, pair.total - number, version, weight_bp))
-        rest = pair.total - number
+            return (more, self._fewer_stable(endpoint, pair.whole - number, version, weight_bp))
+        rest = pair.whole - number
         stable = SafeText(pair.stable.source.version)
         ready = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=_has("stable", rest))
         done = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
-        return (self._scaled(pair.stable, rest, ready), self._scaled(pair.canary, number, done, later=True))
+        kept = whole_note(pair.whole, pair.canary)
+        return (self._scaled(pair.stable, rest, ready, kept=kept), self._scaled(pair.canary, number, done, later=True))
 
     def complete(self, endpoint: Endpoint) -> tuple[Write, ...]:
         """The stable Deployment takes the canary's version while that goes on serving; then the canary goes."""
@@ -165,7 +170,7 @@ class PairDriver:
         if self._paused():
             raise Refused(f"{self._paused()} is paused: it would take no version", hint="resume it with kubectl")
         version = raw(pair.canary.target.version)
-        moved = self._stable_alone(endpoint, self._artifact_of(version), pair.total, waits=Phase.WAITING)
+        moved = self._stable_alone(endpoint, self._artifact_of(version), pair.whole, waits=Phase.WAITING)
         gone = EndpointExpectation(
             endpoint.ref, uid=endpoint.uid, stable_version=SafeText(version), phases=(Phase.COMPLETE,)
         )
@@ -218,7 +223,24 @@ class PairDriver:
                     hint="name no version",
                 )
             return self._without_canary(endpoint)
+        if version == stable and pair.owed:
+            return self.finish_return(endpoint)
         return self._of_pair(self._alone().roll_back(endpoint, artifact))
+
+    def finish_return(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """The pods that the stable half still lacks where a way back ended between its two writes."""
+        pair = self._pair
+        if not pair.owed:
+            return ()
+        stable = SafeText(pair.stable.source.version)
+        full = EndpointExpectation(
+            endpoint.ref,
+            uid=endpoint.uid,
+            ready=(stable,),
+            labels=_has("stable", pair.whole),
+            phases=(Phase.COMPLETE,),
+        )
+        return (self._scaled(pair.stable, pair.whole, full),)
 
     def restart(self, endpoint: Endpoint) -> tuple[Write, ...]:
         if self._pair.in_flight:
@@ -260,7 +282,8 @@ class PairDriver:
         ops: list[Op] = [*self._guard(stable), *deploy_ops(stable.item, artifact)]
         if stable.wanted != total:
             ops += [test("/spec/replicas", stable.wanted), put("/spec/replicas", total)]
-        kept = {marks.HISTORY: marks.history_text([stable.source.version, *marks.history_of(stable.item)])}
+        ran = marks.history_text([stable.source.version, *marks.history_of(stable.item)])
+        kept = {marks.HISTORY: ran, **whole_note(total, pair.canary)}
         expects = EndpointExpectation(
             endpoint.ref,
             uid=endpoint.uid,
@@ -282,34 +305,48 @@ class PairDriver:
         """Back to safety: the canary's pods go at once where stable ones are there, and these become as many as both were."""
         pair = self._pair
         version, stable = SafeText(pair.canary.target.version), SafeText(pair.stable.source.version)
-        whole = pair.total
+        whole = pair.whole
         alone = EndpointExpectation(
             endpoint.ref,
             uid=endpoint.uid,
             stable_version=stable,
             absent=tuple(variant.name for variant in endpoint.variants if variant is endpoint.canary),
         )
-        if pair.stable.wanted == whole or self._scalers:
+        if (pair.stable.wanted == whole and not self._cut_short()) or self._scalers:
             return (self._scaled(pair.canary, 0, replace(alone, phases=(Phase.COMPLETE,))),)
         full = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=_has("stable", whole))
         if pair.stable.wanted == 0:
             # Without the canary nobody would answer.
             ended = replace(alone, phases=(Phase.COMPLETE,))
-            return (self._scaled(pair.stable, whole, full), self._scaled(pair.canary, 0, ended, later=True))
-        gone = self._scaled(pair.canary, 0, replace(alone, version_weights=((version, 0),)))
+            first = self._scaled(pair.stable, whole, full, kept=whole_note(whole, pair.canary))
+            return (first, self._scaled(pair.canary, 0, ended, later=True))
+        expected = replace(alone, version_weights=((version, 0),))
+        # Where another move was cut short this leaves our mark on the stable half too: what it still sends is void then.
+        gone = self._scaled(pair.canary, 0, expected, kept=whole_note(whole, pair.stable))
         back = replace(full, phases=(Phase.COMPLETE,))
         return (gone, self._scaled(pair.stable, whole, back, later=True))
+
+    def _cut_short(self) -> bool:
+        return self._pair.whole != self._pair.total
 
     def _fewer_stable(self, endpoint: Endpoint, number: int, version: str, weight_bp: int) -> Write:
         weighs = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
         return self._scaled(self._pair.stable, number, weighs, later=True)
 
-    def _scaled(self, standing: Standing, number: int, expects: EndpointExpectation, *, later: bool = False) -> Write:
-        ops = (
-            test("/metadata/uid", uid(standing.item)),
-            test("/spec/replicas", standing.wanted),
-            put("/spec/replicas", number),
-        )
+    def _scaled(
+        self,
+        standing: Standing,
+        number: int,
+        expects: EndpointExpectation,
+        *,
+        later: bool = False,
+        kept: Mapping[str, str] = _NOTHING,
+    ) -> Write:
+        ops = [test("/metadata/uid", uid(standing.item)), test("/spec/replicas", standing.wanted)]
+        if later and notes(standing.item):
+            # Between the two halves of a move somebody else may have taken it back without another number here.
+            ops.append(test(pointer("metadata", "annotations", marks.STAMP), notes(standing.item).get(marks.STAMP)))
+        ops.append(put("/spec/replicas", number))
         called = name(standing.item)
         effect = Effect(
             f"{called}: {standing.wanted} pods",
@@ -319,11 +356,13 @@ class PairDriver:
             SETTLE_S,
         )
         assumes = EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid) if later else None
-        return self._patch(Patch(self._kinds.deployments, standing.item, ops), effect, assumes=assumes)
+        return self._patch(
+            Patch(self._kinds.deployments, standing.item, tuple(ops), notes=kept), effect, assumes=assumes
+        )
 
     def _number(self, weight_bp: int) -> int:
         """How many pods a weight is. Refused where no number of them makes it: it is never rounded behind anybody's back."""
-        total = self._pair.total
+        total = self._pair.whole
         number = pods_for(weight_bp, total)
         if number is None:
             low, high = nearest(weight_bp, total)

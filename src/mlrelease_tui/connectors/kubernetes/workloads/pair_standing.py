@@ -5,19 +5,24 @@ The share of the pods is the share of the connections, not of the requests: whoe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
-from mlrelease_tui.connectors.kubernetes.objects import items, labels, notes, table, text, uid
+from mlrelease_tui.connectors.kubernetes.objects import at, items, labels, notes, table, text, uid
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing
 from mlrelease_tui.connectors.kubernetes.workloads.steps import step_index, steps_of
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP
 
 ROLE: Final = f"{marks.PREFIX}role"
 """The label of a Deployment that says which half of a pair it is: `stable` or `canary`."""
+
+WHOLE: Final = f"{marks.PREFIX}whole"
+"""The note of a move that begins on this half: how many pods both are to have after it, and the other half's generation before
+that was touched. While it stands so, the move was cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,30 @@ class Pair:
 
     @property
     def total(self) -> int:
-        """Pods that both are to have together."""
+        """Pods that both are to have together, as they stand."""
         return self.stable.wanted + self.canary.wanted
+
+    @property
+    def whole(self) -> int:
+        """Pods that both were to have together: another number than `total` where a move was cut short between its two halves."""
+        for half, other in ((self.canary, self.stable), (self.stable, self.canary)):
+            try:
+                note = json.loads(str(notes(half.item).get(WHOLE) or "{}"))
+            except ValueError:
+                continue
+            whole = note.get("pods") if isinstance(note, dict) else None
+            if (
+                isinstance(whole, int)
+                and whole > 0
+                and note.get("generation") == at(other.item, "metadata", "generation")
+            ):
+                return whole
+        return self.total
+
+    @property
+    def owed(self) -> int:
+        """Pods that stable still lacks, since a way back was cut short; 0 where none was."""
+        return 0 if self.in_flight else max(self.whole - self.total, 0)
 
     @property
     def weight_bp(self) -> int:
@@ -63,6 +90,11 @@ class Pair:
     def moving(self) -> bool:
         """Whether one of them is on its way to what its spec says."""
         return not (self.stable.settled and (self.canary.settled or not self.in_flight))
+
+
+def whole_note(pods: int, other: Standing) -> dict[str, str]:
+    """The annotation of the half on which a move begins."""
+    return {WHOLE: json.dumps({"pods": pods, "generation": at(other.item, "metadata", "generation")})}
 
 
 def share(part: int, whole: int) -> int:
