@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.cluster import build
 from tests.cluster.api import Kubectl
-from tests.cluster.catalogue import DEFINITIONS, FLAGGER, KNATIVE, KSERVE
+from tests.cluster.catalogue import DEFINITIONS, FLAGGER, KNATIVE, KSERVE, TRAEFIK
 
 _GATEWAY: Final = ("gatewayclasses", "gateways", "httproutes", "referencegrants", "grpcroutes")
 _KNATIVE_NETWORKING: Final = ("certificate", "domain-claim", "ingress", "serverlessservice")
@@ -68,3 +68,9 @@ def kserve_canary(kubectl: Kubectl) -> bool:
     at_hand = real.is_file()
     kubectl.crds(real if at_hand else _OBJECTS / "kserve-canary.yaml")
     return at_hand
+
+
+def traefik(kubectl: Kubectl) -> None:
+    """Traefik's: IngressRoute, TraefikService and the others that its provider lists."""
+    folder = build.module_folder(TRAEFIK) / "docs" / "content" / "reference" / "dynamic-configuration"
+    kubectl.crds(folder / "kubernetes-crd-definition-v1.yml")

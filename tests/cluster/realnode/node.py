@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -23,7 +24,7 @@ from tests.cluster.control_plane import CONTROLLERS, ControlPlane
 from tests.cluster.processes import StartError
 from tests.cluster.realnode import warden
 from tests.cluster.realnode.host import PLUGINS
-from tests.cluster.realnode.images import image
+from tests.cluster.realnode.images import archive
 
 NAME: Final = "real-node"
 ONLY_HERE: Final[Json] = {
@@ -32,7 +33,15 @@ ONLY_HERE: Final[Json] = {
     "automountServiceAccountToken": False,
 }
 """What of a pod's spec brings it here; no other pod comes."""
-MODEL_SERVER: Final = "docker.io/local/modelserver:1"
+VERSIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "1": {},
+    "2": {},
+    "3": {},
+    "crashing": {"FAULT": "crash"},
+    "greedy": {"FAULT": "memory"},
+    "erring": {"FAULT": "errors"},
+}
+"""The model's versions, and what is wrong with each: an image each."""
 _PAUSE: Final = "docker.io/local/pause:1"
 _BRIDGE: Final = "mlrelease-pods"
 # Of the networks for benchmarks (RFC 2544): routed nowhere, and hardly ever used on a machine.
@@ -42,6 +51,11 @@ _FIRST, _LAST = "198.18.88.10", "198.18.88.250"
 _START_S: Final = 90.0
 _END_S: Final = 60.0
 _TAIL_LINES: Final = 25
+
+
+def image(version: str) -> str:
+    """The image that serves a version of the model."""
+    return f"docker.io/local/fraud:{version}"
 
 
 class RealNode:
@@ -125,9 +139,10 @@ class RealNode:
         serving = self._plane.authority.server(NAME, (NAME, _HOST))
         kubelet_port, health_port = self._plane.free_ports(2)
         socket = place / "containerd.sock"
+        served = {image(version): {"MODEL_VERSION": version, **fault} for version, fault in VERSIONS.items()}
         images = (
-            image(parts / "pause", folder / "pause.tar", _PAUSE),
-            image(parts / "modelserver", folder / "modelserver.tar", MODEL_SERVER),
+            archive(parts / "pause", folder / "pause.tar", {_PAUSE: {}}),
+            archive(parts / "modelserver", folder / "modelserver.tar", served),
         )
         kubelet = _kubelet(socket, str(self._plane.authority.bundle), serving.certificate, serving.key)
         kubelet |= {"port": kubelet_port, "healthzPort": health_port}

@@ -1,5 +1,6 @@
 // Command modelserver serves one version of a model that knows nothing: MLflow's paths (/invocations, /ping), Prometheus'
-// /metrics by model and version, and faults by environment.
+// /metrics by model and version, with the names that the project's own server has, and faults by environment.
+// The project's own server is Python; an image with that can't be made from nothing in a test's time.
 //
 //	MODEL_NAME, MODEL_VERSION  what it says that it serves
 //	ADDRESS                    where it listens, ":8080" where it is not set
@@ -146,18 +147,30 @@ func (s *server) metrics(w http.ResponseWriter, _ *http.Request) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	fmt.Fprintln(w, "# TYPE model_request_duration_seconds histogram")
+	fmt.Fprintln(w, "# TYPE model_server_requests_total counter")
 	for code, found := range s.taken {
-		labels := fmt.Sprintf("code=\"%d\",model=%q,version=%q", code, s.model, s.version)
-		var below uint64
-		for place, bound := range bounds {
-			below += found.counts[place]
-			fmt.Fprintf(w, "model_request_duration_seconds_bucket{%s,le=\"%g\"} %d\n", labels, bound, below)
-		}
-		fmt.Fprintf(w, "model_request_duration_seconds_bucket{%s,le=\"+Inf\"} %d\n", labels, found.total)
-		fmt.Fprintf(w, "model_request_duration_seconds_sum{%s} %g\n", labels, found.sum)
-		fmt.Fprintf(w, "model_request_duration_seconds_count{%s} %d\n", labels, found.total)
+		fmt.Fprintf(w, "model_server_requests_total{code=\"%d\",%s} %d\n", code, s.labels(), found.total)
 	}
+	fmt.Fprintln(w, "# TYPE model_server_request_duration_seconds histogram")
+	all := &histogram{}
+	for _, found := range s.taken {
+		for place, count := range found.counts {
+			all.counts[place] += count
+		}
+		all.sum, all.total = all.sum+found.sum, all.total+found.total
+	}
+	var below uint64
+	for place, bound := range bounds {
+		below += all.counts[place]
+		fmt.Fprintf(w, "model_server_request_duration_seconds_bucket{%s,le=\"%g\"} %d\n", s.labels(), bound, below)
+	}
+	fmt.Fprintf(w, "model_server_request_duration_seconds_bucket{%s,le=\"+Inf\"} %d\n", s.labels(), all.total)
+	fmt.Fprintf(w, "model_server_request_duration_seconds_sum{%s} %g\n", s.labels(), all.sum)
+	fmt.Fprintf(w, "model_server_request_duration_seconds_count{%s} %d\n", s.labels(), all.total)
+}
+
+func (s *server) labels() string {
+	return fmt.Sprintf("model=%q,version=%q", s.model, s.version)
 }
 
 func env(name, otherwise string) string {

@@ -1,0 +1,116 @@
+"""A Rollout of real pods behind Traefik, asked by a steady stream of requests, and an operator's desk before it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from tests.cluster.api import PODS, ROLLOUTS, SERVICES, Json, condition, wait_for
+from tests.cluster.fixtures import Cluster
+from tests.cluster.manifests import pod_template, rollout
+from tests.cluster.realnode.node import ONLY_HERE, image
+from tests.cluster.realnode.traffic import TRAEFIK_SERVICES, Load, Router, routed
+
+NAME: Final = "fraud"
+STABLE: Final = f"{NAME}-stable"
+CANARY: Final = f"{NAME}-canary"
+REPLICAS: Final = 3
+STEPS: Final[tuple[Json, ...]] = ({"setWeight": 10}, {"pause": {}}, {"setWeight": 50}, {"pause": {}})
+MEMORY: Final = "64Mi"
+_LOADING: Final = "300ms"
+_DRAIN_S: Final = 5
+"""Traefik takes up a change within 2 s (its `providersThrottleDuration`): a pod that ended sooner would fail what is still sent."""
+
+
+@dataclass
+class Stage:
+    """One namespace of the real node with the Rollout `fraud` in it."""
+
+    cluster: Cluster
+    namespace: str
+    router: Router
+    folder: Path
+    _before: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def host(self) -> str:
+        return f"{NAME}.{self.namespace}.example"
+
+    def set_up(self, *, version: str = "1", **canary: Any) -> None:
+        """Serving `version` with all pods, through Traefik, at rest."""
+        routing = {
+            "stableService": STABLE,
+            "canaryService": CANARY,
+            "trafficRouting": {"traefik": {"weightedTraefikServiceName": NAME}},
+            "scaleDownDelaySeconds": 5,
+            "abortScaleDownDelaySeconds": 5,
+            **canary,
+        }
+        items = [_rollout(version, routing), _service(STABLE), _service(CANARY)]
+        items += routed(NAME, self.host, {STABLE: 100, CANARY: 0})
+        self.cluster.kubectl.apply({"apiVersion": "v1", "kind": "List", "items": items}, namespace=self.namespace)
+        self.cluster.api.wait(
+            ROLLOUTS, self.namespace, NAME, lambda item: item.get("status", {}).get("phase") == "Healthy", within_s=60.0
+        )
+        # The router takes up what is new a moment later.
+        wait_for(self.answers, within_s=60.0, otherwise=lambda: f"{self.host} is not routed")
+        self._before = self.router.counted(self.namespace)
+
+    def answers(self) -> bool:
+        """Whether a request through the router is served."""
+        asked = httpx.post(f"{self.router.url}/invocations", json={"inputs": [[0.1]]}, headers={"Host": self.host})
+        return asked.status_code == 200
+
+    def counted(self) -> Counter[tuple[str, str]]:
+        """Requests since the set-up by Service and status code, by the router's own counters."""
+        return self.router.counted(self.namespace) - self._before
+
+    def load(self, **wish: Any) -> Load:
+        """200 requests a second."""
+        return Load(self.router.url, self.host, self.folder, **wish)
+
+    def weights(self) -> dict[str, int]:
+        """The weights that Argo gave to the router."""
+        item = self.cluster.api.get(TRAEFIK_SERVICES, self.namespace, NAME)
+        return {entry["name"]: entry["weight"] for entry in item["spec"]["weighted"]["services"]}
+
+    def pods(self) -> dict[str, list[Json]]:
+        """The pods that live, by the version that they run."""
+        found: dict[str, list[Json]] = {}
+        for pod in self.cluster.api.items(PODS, self.namespace, selector=f"app={NAME}"):
+            if "deletionTimestamp" not in pod["metadata"]:
+                found.setdefault(pod["spec"]["containers"][0]["image"].rpartition(":")[2], []).append(pod)
+        return found
+
+    def ready(self) -> dict[str, int]:
+        """How many pods of each version are ready."""
+        return {
+            version: sum(condition(pod, "Ready").get("status") == "True" for pod in pods)
+            for version, pods in self.pods().items()
+        }
+
+
+def _rollout(version: str, routing: Json) -> Json:
+    item = rollout(NAME, image(version), replicas=REPLICAS, steps=STEPS, canary=routing, progressDeadlineSeconds=300)
+    template = pod_template(NAME, image(version))
+    template["spec"] |= {**ONLY_HERE, "terminationGracePeriodSeconds": _DRAIN_S + 3}
+    template["spec"]["containers"][0] |= {
+        "imagePullPolicy": "Never",
+        "env": [{"name": "LOAD", "value": _LOADING}, {"name": "DRAIN", "value": f"{_DRAIN_S}s"}],
+        "readinessProbe": {"httpGet": {"path": "/ping", "port": "http"}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": MEMORY}},
+    }
+    item["spec"]["template"] = template
+    return item
+
+
+def _service(name: str) -> Json:
+    return {
+        "apiVersion": SERVICES.group_version,
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": NAME}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }

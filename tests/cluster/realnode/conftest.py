@@ -1,0 +1,51 @@
+"""Fixtures of the real node. A node runs for one module's tests, and leaves the machine as it found it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.fixtures import Cluster
+from tests.cluster.realnode import host
+from tests.cluster.realnode.bench import Stage
+from tests.cluster.realnode.host import Traces
+from tests.cluster.realnode.node import RealNode
+from tests.cluster.realnode.traffic import Router
+
+
+@pytest.fixture(scope="session")
+def able() -> None:
+    """A machine that can be a node. One that can't is skipped everywhere; what is missing on one that can fails where CI is set."""
+    if why := host.unfit():
+        pytest.skip(why)
+    if why := host.lacking():
+        if os.environ.get("CI"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def real_node(able: None, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
+    """This machine as a node."""
+    before = Traces.now()
+    with RealNode(control_plane, tmp_path_factory.mktemp("real-node")) as node:
+        yield node
+    assert Traces.now().against(before) == []
+
+
+@pytest.fixture(scope="module")
+def router(able: None, control_plane: ControlPlane) -> Iterator[Router]:
+    """Traefik."""
+    started = Router(control_plane)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def stage(real_node: RealNode, router: Router, rollouts: Cluster, namespace: str, tmp_path: Path) -> Stage:
+    """A namespace for a Rollout of real pods."""
+    return Stage(rollouts, namespace, router, tmp_path)

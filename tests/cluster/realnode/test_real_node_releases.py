@@ -1,0 +1,84 @@
+"""Releases under 200 requests a second: real pods, Traefik before them, Argo Rollouts moving the weights, our tool driving it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cluster.api import wait_for
+from tests.cluster.argo_bench import seated
+from tests.cluster.realnode.bench import CANARY, NAME, REPLICAS, STABLE, Stage
+
+from mlrelease_tui.domain.intents import ContinueRollout, HoldRollout, PromoteVersion, RollBack
+from mlrelease_tui.domain.rollout import Phase
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.timeout(300)]
+
+WINDOW = 400
+"""Requests over which a share is measured: two seconds."""
+
+
+def settled(stage: Stage, share: float) -> None:
+    """Wait until Traefik is seen to send this share to the canary."""
+    seen: list[float] = []
+
+    def look() -> bool:
+        seen.append(stage.router.share(stage.namespace, CANARY, of=WINDOW))
+        return abs(seen[-1] - share) <= 0.01
+
+    wait_for(look, within_s=60.0, otherwise=lambda: f"the canary's shares were {seen}")
+
+
+async def test_promoted_step_by_step_no_request_fails_and_the_router_counts_each_share(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.set_up()
+    async with seated(stage.cluster.kubeconfig, stage.namespace, tmp_path) as seat:
+        with stage.load() as load:
+            await seat.do(PromoteVersion(seat.ref(NAME), "2"))
+            settled(stage, 0.10)
+            assert stage.weights() == {STABLE: 90, CANARY: 10}
+            endpoint = await seat.look(NAME)
+            assert endpoint.rollout.phase is Phase.WAITING
+            assert [(item.version, item.weight_bp) for item in endpoint.variants] == [("1", 9000), ("2", 1000)]
+            await seat.do(PromoteVersion(seat.ref(NAME)))
+            settled(stage, 0.50)
+            await seat.do(PromoteVersion(seat.ref(NAME)))
+            wait_for(lambda: stage.ready() == {"2": REPLICAS}, within_s=60.0, otherwise=lambda: str(stage.ready()))
+            settled(stage, 0.0)
+            sums = load.end()
+        assert (sums.failed, sums.reasons) == (0, {})
+        counted = stage.counted()
+        assert set(sums.served) == {"1", "2"}
+        assert counted.total() == sums.sent == sum(sums.served.values())
+        assert {code for _, code in counted} == {"200"}
+        endpoint = await seat.look(NAME)
+        assert endpoint.rollout.phase is Phase.COMPLETE
+        assert [(item.version, item.ready) for item in endpoint.variants] == [("2", REPLICAS)]
+
+
+async def test_held_continued_and_rolled_back_no_request_fails(stage: Stage, tmp_path: Path) -> None:
+    stage.set_up()
+    async with seated(stage.cluster.kubeconfig, stage.namespace, tmp_path) as seat:
+        with stage.load() as load:
+            await seat.do(PromoteVersion(seat.ref(NAME), "2"))
+            settled(stage, 0.10)
+            await seat.do(HoldRollout(seat.ref(NAME)), "errors since 2")
+            endpoint = await seat.look(NAME)
+            assert endpoint.rollout.phase is Phase.HELD
+            assert endpoint.rollout.hold is not None
+            assert str(endpoint.rollout.hold.why) == "errors since 2"
+            settled(stage, 0.10)
+            await seat.do(ContinueRollout(seat.ref(NAME)))
+            assert (await seat.look(NAME)).rollout.phase is Phase.WAITING
+            settled(stage, 0.10)
+            await seat.do(RollBack(seat.ref(NAME)))
+            assert stage.weights() == {STABLE: 100, CANARY: 0}
+            settled(stage, 0.0)
+            wait_for(lambda: stage.ready() == {"1": REPLICAS}, within_s=60.0, otherwise=lambda: str(stage.ready()))
+            sums = load.end()
+        assert (sums.failed, sums.reasons) == (0, {})
+        assert stage.counted().total() == sums.sent
+        endpoint = await seat.look(NAME)
+        assert endpoint.rollout.phase is Phase.COMPLETE
+        assert [(item.version, item.ready) for item in endpoint.variants] == [("1", REPLICAS)]
