@@ -156,3 +156,96 @@ def test_a_line_keeps_what_its_bytes_were_as_far_as_they_are_text() -> None:
     assert line_of(b"plain\n") == "plain"
     assert line_of("é".encode() * 3_000).endswith("… (6000 bytes)")
     assert line_of(b"\x00" * 10) == "\\0" * 10
+
+
+class Speaking(FakeConnector):
+    """Tells what is printed as it comes; `open` says which wishes are followed now."""
+
+    def __init__(self, backend: FakeBackend) -> None:
+        super().__init__(Settings(CONNECTION, "fake", timeout_s=5.0), backend)
+        self.open: list[LogWish] = []
+        self.opened = 0
+        self.printed: list[str] = []
+        self.more = asyncio.Event()
+        self.fails: Exception | None = None
+
+    def prints(self, text: str) -> None:
+        self.printed.append(text)
+        self.more.set()
+
+    async def follow(self, endpoint: Endpoint, wish: LogWish) -> AsyncIterator[tuple[LogTail, ...]]:
+        self.open.append(wish)
+        self.opened += 1
+        try:
+            while True:
+                if self.fails is not None:
+                    raise self.fails
+                yield (LogTail(SafeText("pod/model"), tuple(line_of(line.encode()) for line in self.printed)),)
+                self.more.clear()
+                await self.more.wait()
+        finally:
+            self.open.remove(wish)
+
+
+@pytest.fixture
+async def speaking(watched: Watched) -> AsyncIterator[tuple[Watched, Speaking]]:
+    connector = Speaking(watched.backend)
+    poller = Poller(watched.store, {CONNECTION: connector})
+    yield Watched(watched.store, poller, watched.backend), connector
+    await poller.stop()
+    assert connector.open == [], "nothing is followed when the program ends"
+
+
+def _said(state: State) -> list[str]:
+    log = state.logs.get(("v42", False))
+    return [str(line) for tail in log.tails for line in tail.lines] if log is not None else []
+
+
+async def test_what_is_printed_while_its_page_is_open_comes_by_itself(speaking: tuple[Watched, Speaking]) -> None:
+    watched, connector = speaking
+    connector.prints("one")
+    watched.poller.want_log(CANARY)
+    await watched.until(lambda state: _said(state) == ["one"])
+    connector.prints("two")
+    await watched.until(lambda state: _said(state) == ["one", "two"])
+    for number in range(LINES + 50):
+        connector.prints(f"line {number}")
+    state = await watched.until(lambda state: _said(state)[-1:] == [f"line {LINES + 49}"])
+    assert len(_said(state)) == LINES, "only the end of it is held"
+    watched.poller.close_logs(FRAUD)
+    await watched.until(lambda _: not connector.open)
+    connector.prints("nobody looks")
+    assert watched.store.state.logs == {}
+
+
+async def test_only_one_log_is_followed_however_often_it_is_turned(speaking: tuple[Watched, Speaking]) -> None:
+    watched, connector = speaking
+    stable = LogWish(FRAUD, "v41")
+    for wish in (CANARY, stable, CANARY, CANARY, stable, CANARY):
+        watched.poller.want_log(wish)
+    await watched.until(lambda state: ("v42", False) in state.logs)
+    assert connector.open == [CANARY]
+    for _ in range(3):
+        watched.poller.want_log(CANARY)
+        await asyncio.sleep(0)
+    assert connector.open == [CANARY]
+    assert connector.opened <= 2
+    watched.poller.want_log(stable)
+    await watched.until(lambda _: connector.open == [stable])
+    watched.backend.logs[FRAUD, "v42", True] = ("before",)
+    watched.poller.want_log(LogWish(FRAUD, "v42", previous=True))
+    await watched.until(lambda state: ("v42", True) in state.logs and not connector.open)
+
+
+async def test_a_log_that_breaks_off_says_so_and_can_be_asked_for_again(speaking: tuple[Watched, Speaking]) -> None:
+    watched, connector = speaking
+    connector.prints("one")
+    watched.poller.want_log(CANARY)
+    await watched.until(lambda state: _said(state) == ["one"])
+    connector.fails = RuntimeError("boom")
+    connector.more.set()
+    state = await watched.until(lambda state: bool(state.logs["v42", False].error))
+    assert "the connector failed: RuntimeError: boom" in state.logs["v42", False].error
+    connector.fails = None
+    watched.poller.want_log(CANARY)
+    await watched.until(lambda state: _said(state) == ["one"])
