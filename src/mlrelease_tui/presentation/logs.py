@@ -29,10 +29,12 @@ def called(variant: Variant) -> str:
     return f"{variant.role} {words.version(variant.version)}"
 
 
-def heading(variant: Variant, previous: bool, keys: Sequence[tuple[str, str]], cells: int) -> Line:
-    """Whose output it is, of which run, and the keys that ask for another one."""
+def heading(
+    variant: Variant, previous: bool, keys: Sequence[tuple[str, str]], cells: int, *, followed: bool = False
+) -> Line:
+    """Whose output it is, of which run, whether it comes by itself, and the keys that ask for another one."""
     role = {Role.CANARY: Look.CANARY, Role.STABLE: Look.STABLE}.get(variant.role, Look.STRONG)
-    run = "the run before" if previous else "this run"
+    run = "the run before" if previous else "this run, as it comes" if followed else "this run"
     named = line(*(part for key, word in keys for part in (Span(f" {key}", Look.KEY), Span(f" {word} ", Look.MUTED))))
     told = line(Span(f" {called(variant)}", role), Span(f"  {run}", Look.STRONG))
     name = Span(f"  {variant.name}", Look.MUTED)

@@ -1,4 +1,4 @@
-"""The page of logs: one variant and one run at a time, read when it is looked at and when it is asked for again, then forgotten."""
+"""The page of logs: one variant and one run at a time, read or followed while it is looked at, then forgotten."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ class LogPage:
         health = self._services.store.state.connections.get(self._ref.connection)
         return health is None or not health.capabilities or "logs" in health.capabilities
 
+    @property
+    def _followed(self) -> bool:
+        """Whether what is printed comes by itself."""
+        health = self._services.store.state.connections.get(self._ref.connection)
+        return health is not None and "follow" in health.capabilities and not self._previous
+
     def _chosen(self, endpoint: Endpoint) -> Variant | None:
         named = next((item for item in endpoint.variants if item.name == self._variant), None)
         return named or view.first_to_read(endpoint)
@@ -58,9 +64,11 @@ class LogPage:
             return EMPTY
         others = [("page.variant", "next variant")] if len(endpoint.variants) > 1 else []
         run = "this run" if self._previous else "run before"
-        named = [*others, ("page.previous_run", run), ("app.refetch", "read again")]
+        again = [] if self._followed else [("app.refetch", "read again")]
+        named = [*others, ("page.previous_run", run), *again]
         keys = [(self._pressed(identity), word) for identity, word in named]
-        return view.heading(variant, self._previous, [(key, word) for key, word in keys if key], cells)
+        shown = [(key, word) for key, word in keys if key]
+        return view.heading(variant, self._previous, shown, cells, followed=self._followed)
 
     def lines(self, cells: int) -> Sequence[Line]:
         endpoint = self._endpoint
@@ -108,11 +116,11 @@ class LogPage:
         if names:
             here = names.index(self._variant) if self._variant in names else -1
             self._variant = names[(here + 1) % len(names)]
-            self.look()
+            self.again()
 
     def turn_run(self) -> None:
         self._previous = not self._previous
-        self.look()
+        self.again()
 
     def leave(self) -> None:
         """The page is closed: what was read of it is kept no longer."""

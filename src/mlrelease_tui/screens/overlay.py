@@ -115,8 +115,10 @@ class PageScreen(Screen[None]):
         self.query_one("#page-heading", Bar).show([live.heading(cells)])
         newest = live.newest
         if newest is not self._newest:
+            # Who scrolled back to read stays there while more is printed.
+            if self._newest is None or sheet.at_end:
+                sheet.action_end()
             self._newest = newest
-            sheet.action_end()
 
     def _look(self) -> None:
         """Show the tab that was turned to."""
@@ -190,6 +192,7 @@ class PageScreen(Screen[None]):
             self.say("reading everything again")
         else:
             live.again()
+            self._newest = None
             self.say("reading it again")
 
     def action_copy(self) -> None:

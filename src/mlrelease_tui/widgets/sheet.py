@@ -35,6 +35,11 @@ class Sheet(Canvas):
         return self._lines
 
     @property
+    def at_end(self) -> bool:
+        """Whether the end was gone to, and nobody scrolled back since."""
+        return self._at_end
+
+    @property
     def _highest(self) -> int:
         return max(len(self._lines) - self.size.height, 0)
 
