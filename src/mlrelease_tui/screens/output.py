@@ -18,6 +18,9 @@ from mlrelease_tui.widgets.line_filter import SafeOutput
 MAX_BACKLOG: Final = 4
 """Writes that may wait for the terminal before frames are dropped. One frame is up to three."""
 RETRY_S: Final = 0.05
+ONE_READ: Final = 512
+"""Characters that reach a terminal in one read, over SSH too, and so are drawn at once without being bracketed as one frame: that
+would add a twentieth to what a key costs."""
 _SYNC_START: Final = "\x1b[?2026h"
 _SYNC_END: Final = "\x1b[?2026l"
 
@@ -95,7 +98,7 @@ class FrameApp(InOrderApp):
         self._cursor = place
         text += f"\x1b[{place.y + 1};{place.x + 1}H" if place.x or place.y else "\x1b[H"
         # In one write: a frame is taken whole by the writer's queue, or not at all.
-        if self._sync_available:
+        if self._sync_available and len(text) > ONE_READ:
             text = _SYNC_START + text + _SYNC_END
         if self._driver is not None:
             self._driver.write(text)
