@@ -124,17 +124,17 @@ def gateway(api: Api, namespace: str) -> Iterator[None]:
     assert not problems, problems
 
 
+def _answered(item: Json) -> bool:
+    parents = item.get("status", {}).get("parents", ())
+    said = [one["observedGeneration"] for parent in parents for one in parent["conditions"]]
+    return bool(said) and min(said) == item["metadata"]["generation"]
+
+
 def _answer(api: Api, namespace: str, item: Json) -> None:
-    generation = item["metadata"]["generation"]
-    said = [
-        one["observedGeneration"]
-        for parent in item.get("status", {}).get("parents", ())
-        for one in parent["conditions"]
-    ]
-    if said and min(said) == generation:
-        return
-    status = {"status": {"parents": [parent_status(generation)]}}
-    api.patch(HTTP_ROUTES, namespace, item["metadata"]["name"], status, sub="status", manager="gateway-controller")
+    if not _answered(item):
+        status = {"status": {"parents": [parent_status(item["metadata"]["generation"])]}}
+        name = item["metadata"]["name"]
+        api.patch(HTTP_ROUTES, namespace, name, status, sub="status", manager="gateway-controller")
 
 
 @dataclass
@@ -163,15 +163,15 @@ class Bench:
             for name in names:
                 self.wait_ready(f"{name}-v{number}")
             # Which of two is the older one is told by seconds.
-            last = max(datetime.fromisoformat(self.made_at(f"{name}-v{number}")) for name in names)
-            wait_for(lambda since=last: datetime.now(UTC) - since > timedelta(seconds=1))
+            _a_second_after(max(self.made_at(f"{name}-v{number}") for name in names))
         fronts = [service(name) for name in names]
         for front, name in zip(fronts, names, strict=True):
             front["spec"]["selector"] = {"serves": name}
         self.apply(*fronts)
 
-    def made_at(self, deployed: str) -> str:
-        return str(self.api.get(DEPLOYMENTS, self.namespace, deployed)["metadata"]["creationTimestamp"])
+    def made_at(self, deployed: str) -> datetime:
+        item = self.api.get(DEPLOYMENTS, self.namespace, deployed)
+        return datetime.fromisoformat(item["metadata"]["creationTimestamp"])
 
     def wait_ready(self, deployed: str, *, version: str = "") -> None:
         def holds(item: Json) -> bool:
@@ -200,6 +200,10 @@ class Bench:
         listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         self.cluster.kubectl.apply(listed, namespace=self.namespace)
 
+    def wait_taken(self, name: str) -> None:
+        """Until the one who plays the gateway has answered the route as it is."""
+        self.api.wait(self.kind, self.namespace, name, _answered, within_s=_READY_S)
+
     def get(self, name: str) -> Json:
         return self.api.get(self.kind, self.namespace, name)
 
@@ -220,6 +224,10 @@ class Bench:
             for index, weight in enumerate(weights)
         ]
         self.patch(name, *ops)
+
+
+def _a_second_after(moment: datetime) -> None:
+    wait_for(lambda: datetime.now(UTC) - moment > timedelta(seconds=1))
 
 
 class Meshes(Bench):

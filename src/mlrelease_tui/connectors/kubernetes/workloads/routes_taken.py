@@ -36,9 +36,11 @@ def http_taken(item: Object, silent_s: float | None) -> Taken:
     if not wanted:
         return Taken(False, Phase.DEGRADED, "it is attached to no gateway: it has no parentRefs")
     absent = [parent for parent in wanted if parent not in said]
+    if len(absent) == len(wanted):
+        return Taken(False, Phase.UNKNOWN, f"no gateway controller has looked at it{_question(silent_s)}")
     if absent:
-        who = "no gateway controller has" if len(absent) == len(wanted) else f"the controller of {absent[0][1]} has not"
-        return Taken(False, _waiting(silent_s), f"{who} looked at it{_question(silent_s)}")
+        told = f"the controller of {absent[0][1]} has not looked at it{_question(silent_s)}"
+        return Taken(False, _waiting(silent_s), told)
     generation = count(item, "metadata", "generation")
     refused: dict[str, str] = {}
     for parent in wanted:
