@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from tests.cluster.api import PODS, ROLLOUTS, SERVICES, Json, condition, wait_for
+from tests.cluster.api import ANALYSIS_TEMPLATES, PODS, ROLLOUTS, SERVICES, Json, condition, wait_for
 from tests.cluster.fixtures import Cluster
 from tests.cluster.manifests import pod_template, rollout
 from tests.cluster.realnode.node import ONLY_HERE, image
@@ -91,6 +91,31 @@ class Stage:
             version: sum(condition(pod, "Ready").get("status") == "True" for pod in pods)
             for version, pods in self.pods().items()
         }
+
+
+def error_share(namespace: str, prometheus: str) -> Json:
+    """An AnalysisTemplate: which share of the canary's requests ends in an error, by Traefik's own counters.
+
+    Nothing measured yet is neither a pass nor a failure: an empty vector counts as a failure where a condition only looks at its
+    first sample.
+    """
+    counted = f'traefik_service_requests_total{{service="{namespace}-{CANARY}-80@kubernetescrd"'
+    query = f'(sum(rate({counted},code=~"5.."}}[4s])) or vector(0)) / sum(rate({counted}}}[4s]))'
+    metric = {
+        "name": "errors",
+        "interval": "1s",
+        "failureLimit": 1,
+        "inconclusiveLimit": 1000,
+        "successCondition": "len(result) > 0 && result[0] < 0.05",
+        "failureCondition": "len(result) > 0 && result[0] >= 0.05",
+        "provider": {"prometheus": {"address": prometheus, "query": query}},
+    }
+    return {
+        "apiVersion": ANALYSIS_TEMPLATES.group_version,
+        "kind": "AnalysisTemplate",
+        "metadata": {"name": "errors"},
+        "spec": {"metrics": [metric]},
+    }
 
 
 def _rollout(version: str, routing: Json) -> Json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,18 +12,13 @@ from tests.cluster.realnode import host
 from tests.cluster.realnode.bench import Stage
 from tests.cluster.realnode.host import Traces
 from tests.cluster.realnode.node import RealNode
-from tests.cluster.realnode.traffic import Router
+from tests.cluster.realnode.traffic import Prometheus, Router
 
 
 @pytest.fixture(scope="session")
 def able() -> None:
     """A machine that can be a node. One that can't is skipped everywhere; what is missing on one that can fails where CI is set."""
-    if why := host.unfit():
-        pytest.skip(why)
-    if why := host.lacking():
-        if os.environ.get("CI"):
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
+    host.require()
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +34,15 @@ def real_node(able: None, control_plane: ControlPlane, tmp_path_factory: pytest.
 def router(able: None, control_plane: ControlPlane) -> Iterator[Router]:
     """Traefik."""
     started = Router(control_plane)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def prometheus(router: Router, control_plane: ControlPlane) -> Iterator[Prometheus]:
+    """Prometheus, which scrapes Traefik each second."""
+    started = Prometheus(control_plane, router.metrics_target)
     started.start()
     yield started
     started.stop()

@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+import pytest
 from tests.cluster import build
 from tests.cluster.catalogue import REAL_NODE
+from tests.cluster.fixtures import unavailable
 from tests.cluster.realnode.warden import GROUPS, PLACE, PODS_GROUP, hierarchies
 
 from mlrelease_tui.errors import ReleaseError
@@ -20,7 +22,7 @@ from mlrelease_tui.routing.traefik_process import find_traefik
 PLUGINS: Final = Path("/usr/lib/cni")
 """Where Debian's containernetworking-plugins are."""
 _CONTROLLERS: Final = ("cpu", "cpuset", "memory", "pids", "devices", "freezer")
-_PROGRAMS: Final = ("ip", "mount", "runc", "unshare")
+_PROGRAMS: Final = ("ip", "mount", "prometheus", "runc", "unshare")
 _OURS: Final = ("kubelet", "containerd", "containerd-shim", "runc", "modelserver", "pause", "ctr")
 _PATHS: Final = (
     "/etc/cni", "/opt/cni", "/opt/containerd", "/run/containerd", "/run/netns", "/run/flannel", str(PLACE),
@@ -65,6 +67,14 @@ def lacking() -> str:
     if not_built:
         return f"not built yet: {', '.join(not_built)}; `make test-kubernetes` builds what is missing"
     return ""
+
+
+def require() -> None:
+    """Skip the test on a machine that can't be a node. What is missing on one that can is a failure where CI is set."""
+    if why := unfit():
+        pytest.skip(why)
+    if why := lacking():
+        unavailable(why)
 
 
 def traefik() -> Path | None:

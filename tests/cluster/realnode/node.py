@@ -31,6 +31,7 @@ ONLY_HERE: Final[Json] = {
     "nodeSelector": {"mlrelease.test/real": "true"},
     "tolerations": [{"key": "mlrelease.test/real", "operator": "Exists"}],
     "automountServiceAccountToken": False,
+    "dnsPolicy": "Default",
 }
 """What of a pod's spec brings it here; no other pod comes."""
 VERSIONS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -77,24 +78,38 @@ class RealNode:
 
     def start(self) -> None:
         """Start it; returns when it is Ready."""
-        plan = self._plan()
-        with (self._folder / "warden.log").open("ab") as log:
+        command = self.command()
+        with self.log.open("ab") as log:
             self._warden = subprocess.Popen(
-                [sys.executable, "-S", "-E", warden.__file__, str(plan)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
         try:
-            self._wait_ready()
+            self.wait_ready()
         except BaseException:
             self.close()
             raise
 
-    def _wait_ready(self) -> None:
+    @property
+    def log(self) -> Path:
+        """What the warden says."""
+        return self._folder / "warden.log"
+
+    @property
+    def warden(self) -> int:
+        """The process id of the warden. StartError while none was started here."""
+        if self._warden is None:
+            raise StartError("the node was not started")
+        return self._warden.pid
+
+    def command(self) -> list[str]:
+        """The warden's command: the node lives as long as the command's standard input is open."""
+        return [sys.executable, "-S", "-E", warden.__file__, str(self._plan())]
+
+    def wait_ready(self) -> None:
+        """Wait until the API server says that it is Ready."""
+
         def ready() -> bool:
-            if self._warden is None or self._warden.poll() is not None:
+            if self._warden is not None and self._warden.poll() is not None:
                 raise StartError(f"the node has ended{self.tails()}")
             node = self._plane.api.find(NODES, "", NAME)
             return node is not None and holds(node, "Ready")
@@ -111,14 +126,17 @@ class RealNode:
             return
         self._warden.communicate(timeout=_END_S)
         code, self._warden = self._warden.returncode, None
-        # Nobody is there any more to say that its pods have ended.
+        self.forget()
+        if code:
+            raise StartError(f"the warden ended with code {code}{self.tails()}")
+
+    def forget(self) -> None:
+        """Take the node and its pods from the API server: nobody is there any more to say that they have ended."""
         for pod in self._plane.api.items(PODS):
             if pod["spec"].get("nodeName") == NAME:
                 path = PODS.path(pod["metadata"]["namespace"], pod["metadata"]["name"])
                 self._plane.api.client.request("DELETE", path, json={"gracePeriodSeconds": 0})
         self._plane.api.delete(NODES, "", NAME)
-        if code:
-            raise StartError(f"the warden ended with code {code}{self.tails()}")
 
     def tails(self) -> str:
         """The ends of the logs."""

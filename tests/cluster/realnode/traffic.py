@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 from collections import Counter
@@ -52,7 +53,6 @@ class Router:
                 "--global.checknewversion=false",
                 "--global.sendanonymoususage=false",
                 "--log.level=INFO",
-                # What goes on being asked meanwhile is answered: an orderly end is no test here.
             ],
             environ={"KUBECONFIG": str(control_plane.kubeconfig_of(CONTROLLERS))},
         )
@@ -86,6 +86,38 @@ class Router:
         )
         gone = now - before
         return sum(count for (name, _), count in gone.items() if name == service) / gone.total()
+
+
+class Prometheus:
+    """Debian's Prometheus, which scrapes one address each second."""
+
+    def __init__(self, control_plane: ControlPlane, target: str) -> None:
+        folder = control_plane.folder / "prometheus-of-traffic"
+        folder.mkdir(exist_ok=True)
+        (port,) = control_plane.free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        config = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [{"job_name": "router", "static_configs": [{"targets": [target]}]}],
+        }
+        (folder / "prometheus.json").write_text(json.dumps(config))
+        self._program = control_plane.add(
+            "prometheus-of-traffic",
+            [
+                shutil.which("prometheus") or "prometheus",
+                f"--config.file={folder / 'prometheus.json'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--log.level=warn",
+            ],
+        )
+
+    def start(self) -> None:
+        self._program.start()
+        self._program.wait_ready(lambda: answers(f"{self.url}/-/ready"), within_s=_START_S)
+
+    def stop(self) -> None:
+        self._program.kill()
 
 
 def routed(name: str, host: str, shares: dict[str, int]) -> tuple[Json, Json]:
