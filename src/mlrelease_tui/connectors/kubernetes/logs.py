@@ -206,6 +206,4 @@ def why(error: ReleaseError, *, previous: bool) -> str:
     told = error.message.partition(f": {_ASKED}: ")[2] or error.message
     if previous and "previous terminated container" in told:
         return "no run before this one is known"
-    if isinstance(error, NotFound):
-        return "its pod is gone"
     return told
