@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -38,6 +38,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Si
 from mlrelease_tui.connectors.kubernetes.workloads.argo_driver import ArgoDriver
 from mlrelease_tui.connectors.kubernetes.workloads.argo_gates import BAD, gates_of, told
 from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import HASH_LABEL, Standing, scaler_of, standing_of
+from mlrelease_tui.connectors.kubernetes.workloads.argo_traffic import counted_by, route_name, routes_of
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import Kinds
 from mlrelease_tui.connectors.kubernetes.workloads.routes_owners import claimed_routes
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
@@ -51,6 +52,7 @@ from mlrelease_tui.domain.rollout import (
     Phase,
     Role,
     Rollout,
+    SeriesSelector,
     Step,
     Strategy,
     Variant,
@@ -103,7 +105,9 @@ class ArgoRollouts:
             scaler=scaler_of(item, tuple(world.of(kinds.scalers).values())) if kinds.scalers else "",
         )
         pods = served.find("", "pods")
-        endpoint = _endpoint(standing, frame, (lambda owner: world.owned(pods, owner)) if pods else (lambda _: ()))
+        route = world.of(kinds.routes).get((namespace(item), route_name(item))) if kinds.routes else None
+        owned: Pods = (lambda owner: world.owned(pods, owner)) if pods else (lambda _: ())
+        endpoint = _endpoint(standing, frame, owned, counted_by(standing, route))
         driver = ArgoDriver(kinds, standing, endpoint, frame)
         return Reading(verbs_of(endpoint, driver), driver)
 
@@ -121,6 +125,8 @@ class ArgoRollouts:
             reads[kinds.scalers] = api.list(kinds.scalers, key[0])
         if kinds.deployments is not None and (reference := text(item, "spec", "workloadRef", "name")):
             reads[kinds.deployments] = api.list(kinds.deployments, key[0], fields=f"metadata.name={reference}")
+        if kinds.routes is not None and (route := route_name(item)):
+            reads[kinds.routes] = api.list(kinds.routes, key[0], fields=f"metadata.name={route}")
         if (pods := served.find("", "pods")) and (picked := text_of(table(item, "spec", "selector"))):
             reads[pods] = api.list(pods, key[0], labels=picked)
         pages = await asyncio.gather(*reads.values(), return_exceptions=True)
@@ -147,6 +153,7 @@ def kinds_of(served: Served) -> Kinds | None:
         served.find(GROUP, "analysisruns"),
         served.find(GROUP, "experiments"),
         served.find("autoscaling", "horizontalpodautoscalers"),
+        routes_of(served),
     )
 
 
@@ -171,12 +178,14 @@ def _referred(item: Object, world: World, kinds: Kinds) -> Object | None:
     return world.of(kinds.deployments).get((namespace(item), reference))
 
 
-def _endpoint(standing: Standing, frame: Frame, pods: Pods) -> Endpoint:
+def _endpoint(
+    standing: Standing, frame: Frame, pods: Pods, series: Mapping[str, tuple[SeriesSelector, ...]]
+) -> Endpoint:
     item = standing.item
     identity = standing.identity(standing.current) or standing.identity(standing.stable)
     model = identity.model if identity else marks.said(item, marks.MODEL)
     history = standing.history
-    variants = _variants(standing, pods)
+    variants = _variants(standing, pods, series)
     return Endpoint(
         EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
         uid=uid(item),
@@ -214,7 +223,7 @@ def _revision(standing: Standing) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _variants(standing: Standing, pods: Pods) -> tuple[Variant, ...]:
+def _variants(standing: Standing, pods: Pods, series: Mapping[str, tuple[SeriesSelector, ...]]) -> tuple[Variant, ...]:
     wanted = {key: count(one, "spec", "replicas") for key, one in standing.sets.items()}
     shown = [key for key in (standing.stable, standing.current) if key in standing.sets]
     shown += sorted(key for key, replicas in wanted.items() if replicas and key not in shown)
@@ -235,6 +244,7 @@ def _variants(standing: Standing, pods: Pods) -> tuple[Variant, ...]:
                 ready=count(one, "status", "availableReplicas"),
                 desired=wanted[key],
                 message=SafeText(ailments(pods(uid(one)))),
+                series=series.get(key, ()),
                 started_at=when(text(one, "metadata", "creationTimestamp")),
             )
         )

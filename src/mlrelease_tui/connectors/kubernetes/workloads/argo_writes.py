@@ -35,11 +35,12 @@ class Kinds:
     runs: Resource | None = None
     experiments: Resource | None = None
     scalers: Resource | None = None
+    routes: Resource | None = None
 
     @property
     def wishes(self) -> tuple[Resource, ...]:
         """Those without which less is shown."""
-        found = (self.deployments, self.runs, self.experiments, self.scalers)
+        found = (self.deployments, self.runs, self.experiments, self.scalers, self.routes)
         return tuple(resource for resource in found if resource is not None)
 
 
