@@ -89,9 +89,9 @@ def sources_of(uris: Iterable[str], pattern: str = "") -> Mapping[str, Source]:
     }
 
 
-def uri_for(item: Object, artifact: Artifact, known: Mapping[str, Source]) -> str:
+def uri_for(item: Object, artifact: Artifact, known: Mapping[str, Source], *, server: str = "KServe") -> str:
     """The URI of a version: by the pattern, as it ran here before, as the registry says where KServe can fetch that, or the running
-    one with the other version in its place. Refused where none of these can be said.
+    one with the other version in its place. Refused where none of these can be said. `server` is who would fetch it.
 
     `models:/fraud/3` is never written: KServe takes it for a path and rolls it out.
     """
@@ -102,7 +102,7 @@ def uri_for(item: Object, artifact: Artifact, known: Mapping[str, Source]) -> st
             hint="change its container's image where it is deployed from",
         )
     if pattern := str(notes(item).get(PATTERN) or ""):
-        return _fetched(pattern.replace("{version}", version), item)
+        return _fetched(pattern.replace("{version}", version), item, server)
     for source in known.values():
         if source.version == version and source.uri:
             return source.uri
@@ -111,18 +111,18 @@ def uri_for(item: Object, artifact: Artifact, known: Mapping[str, Source]) -> st
     now = known.get(place.uri) or source_of(place.uri)
     head, slash, rest = place.uri.rpartition(f"/{now.version}")
     if _VERSION.match(now.version) and slash and (not rest or rest.startswith("/")) and "/" not in version and version:
-        return _fetched(f"{head}/{version}{rest}", item)
+        return _fetched(f"{head}/{version}{rest}", item, server)
     raise Refused(
         f"nothing says from where {SafeText(name(item))} would fetch version {SafeText(version)}",
         hint=f"annotate it: {PATTERN}=s3://bucket/model/{{version}}",
     )
 
 
-def _fetched(uri: str, item: Object) -> str:
+def _fetched(uri: str, item: Object, server: str) -> str:
     if _FETCHED.match(uri):
         return uri
     raise Refused(
-        f"{SafeText(name(item))} would fetch {SafeText(uri)}, which KServe can't: it takes it for a path and rolls it out",
+        f"{SafeText(name(item))} would fetch {SafeText(uri)}, which {server} can't: it takes it for a path and rolls it out",
         hint=f"annotate it: {PATTERN}=s3://bucket/model/{{version}}",
     )
 
