@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from tests.cluster.realnode import host
 from tests.cluster.realnode.bench import Stage
 from tests.cluster.realnode.host import Traces
 from tests.cluster.realnode.node import RealNode
+from tests.cluster.realnode.observing import Observer
 from tests.cluster.realnode.traffic import Prometheus, Router
 
 
@@ -46,6 +47,14 @@ def prometheus(router: Router, control_plane: ControlPlane) -> Iterator[Promethe
     started.start()
     yield started
     started.stop()
+
+
+@pytest.fixture
+async def observer(router: Router) -> AsyncIterator[Observer]:
+    """What our tool reads of Traefik's metrics."""
+    found = Observer(router)
+    yield found
+    await found.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from tests.cluster.api import ANALYSIS_TEMPLATES, wait_for
 from tests.cluster.argo_bench import Seat, seated
 from tests.cluster.realnode.bench import CANARY, NAME, REPLICAS, STABLE, Stage, error_share
+from tests.cluster.realnode.observing import Observer
 from tests.cluster.realnode.traffic import Prometheus
 
 from mlrelease_tui.domain.intents import PromoteVersion, RollBack
@@ -83,7 +84,7 @@ async def test_a_canary_that_never_gets_ready_is_seen_as_what_it_is_and_rolled_b
 
 
 async def test_a_canary_that_answers_errors_is_seen_by_its_failed_check_and_rolled_back(
-    stage: Stage, prometheus: Prometheus, tmp_path: Path
+    stage: Stage, prometheus: Prometheus, observer: Observer, tmp_path: Path
 ) -> None:
     stage.cluster.api.create(ANALYSIS_TEMPLATES, stage.namespace, error_share(stage.namespace, prometheus.url))
     stage.set_up(analysis={"templates": [{"templateName": "errors"}], "startingStep": 1})
@@ -96,6 +97,10 @@ async def test_a_canary_that_answers_errors_is_seen_by_its_failed_check_and_roll
             assert float(gate.measured.strip("[]")) > 0.3
             assert any("errors failed" in problem for problem in endpoint.problems)
             assert stage.weights() == {STABLE: 100, CANARY: 0}
+            counts = await observer.counts(endpoint)
+            assert counts["1"].errors == 0
+            assert counts["erring"].requests > 0
+            assert counts["erring"].errors / counts["erring"].requests == pytest.approx(0.5, abs=0.1)
             # It stays ready for the kubelet, which only asks whether it loads: the errors are what tells.
             said = [item.message for item in endpoint.variants]
             assert all(message == "" for message in said), said

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cluster.api import wait_for
 from tests.cluster.argo_bench import seated
 from tests.cluster.realnode.bench import CANARY, NAME, REPLICAS, STABLE, Stage
+from tests.cluster.realnode.observing import Observer
 
 from mlrelease_tui.domain.intents import ContinueRollout, HoldRollout, PromoteVersion, RollBack
 from mlrelease_tui.domain.rollout import Phase
@@ -18,19 +20,24 @@ WINDOW = 400
 """Requests over which a share is measured: two seconds."""
 
 
+def near(share: float) -> Any:
+    """Within one of a hundred: a window may cut the router's turns anywhere."""
+    return pytest.approx(share, abs=0.01)
+
+
 def settled(stage: Stage, share: float) -> None:
     """Wait until Traefik is seen to send this share to the canary."""
     seen: list[float] = []
 
     def look() -> bool:
         seen.append(stage.router.share(stage.namespace, CANARY, of=WINDOW))
-        return abs(seen[-1] - share) <= 0.01
+        return bool(seen[-1] == near(share))
 
     wait_for(look, within_s=60.0, otherwise=lambda: f"the canary's shares were {seen}")
 
 
 async def test_promoted_step_by_step_no_request_fails_and_the_router_counts_each_share(
-    stage: Stage, tmp_path: Path
+    stage: Stage, observer: Observer, tmp_path: Path
 ) -> None:
     stage.set_up()
     async with seated(stage.cluster.kubeconfig, stage.namespace, tmp_path) as seat:
@@ -41,8 +48,10 @@ async def test_promoted_step_by_step_no_request_fails_and_the_router_counts_each
             endpoint = await seat.look(NAME)
             assert endpoint.rollout.phase is Phase.WAITING
             assert [(item.version, item.weight_bp) for item in endpoint.variants] == [("1", 9000), ("2", 1000)]
+            assert await observer.shares(endpoint, of=WINDOW) == {"1": near(0.9), "2": near(0.1)}
             await seat.do(PromoteVersion(seat.ref(NAME)))
             settled(stage, 0.50)
+            assert await observer.shares(endpoint, of=WINDOW) == {"1": near(0.5), "2": near(0.5)}
             await seat.do(PromoteVersion(seat.ref(NAME)))
             wait_for(lambda: stage.ready() == {"2": REPLICAS}, within_s=60.0, otherwise=lambda: str(stage.ready()))
             settled(stage, 0.0)
