@@ -343,10 +343,14 @@ class Shadowable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the backend answered to a write that it accepted. Acceptance is not success: the core verifies by reading."""
+    """What the backend answered to a write that it accepted. Acceptance is not success: the core verifies by reading.
+
+    `altered` says what the backend wrote instead of what it was asked to, as its answer shows.
+    """
 
     detail: SafeText = field(default_factory=SafeText)
     revision: str = ""
+    altered: tuple[str, ...] = ()
 
 
 @runtime_checkable
