@@ -14,10 +14,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mlrelease_tui.actions.journal import Journal
+from mlrelease_tui.actions.omens import FAILED_S, Omens, written_after
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.connectors.api import Performer
 from mlrelease_tui.domain.action import ActionProgress, Stage
-from mlrelease_tui.domain.expectation import AliasExpectation, Expectation, subject_of
+from mlrelease_tui.domain.expectation import (
+    AliasExpectation,
+    Expectation,
+    subject_of,
+)
 from mlrelease_tui.domain.plan import (
     Level,
     Outcome,
@@ -208,18 +213,26 @@ class Executor:
             return StepResult(index, StepStatus.REJECTED, SafeText(str(error)), code=error.code)
         except (Exception, SystemExit) as error:
             return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
-        return StepResult(index, StepStatus.SENT, receipt.detail, receipt.revision)
+        altered = "; ".join(receipt.altered)
+        detail = SafeText(f"the server wrote something else: {altered}") if altered else receipt.detail
+        return StepResult(index, StepStatus.SENT, detail, receipt.revision, receipt.altered)
 
     async def _verify(self, run: _Run, result: StepResult, step: Write) -> StepResult:
-        """Read until what the step brings about is seen, `settle_s` seconds passed, or something safer wants to begin: then
-        "accepted, not observed"."""
+        """Read until what the step brings about is seen, the backend says that it failed, `settle_s` seconds passed, or something
+        safer wants to begin: then "accepted, not observed"."""
         way = self._ways[run.stamp.intent_id] = asyncio.Event()
+        altered = "; ".join(result.observed)
+        within_s = min(step.settle_s, LOST_ANSWER_S) if altered else step.settle_s
+        omens = Omens(step.expects, run.stamp, self._pace.monotonic)
         try:
-            left = await self._until(step.expects, step.settle_s, way)
+            left = await self._until(step.expects, within_s, way, omens)
         finally:
             del self._ways[run.stamp.intent_id]
         if not left:
-            return replace(result, status=StepStatus.VERIFIED)
+            return replace(result, status=StepStatus.VERIFIED, observed=())
+        if omens.failed or altered:
+            why = omens.failed or result.detail
+            return replace(result, status=StepStatus.FAILED, detail=SafeText(why), observed=left)
         made_way = " (not waited for: a safer action was sent)" if way.is_set() else ""
         return replace(
             result,
@@ -260,21 +273,25 @@ class Executor:
             return False
         return stamp is not None and stamp.intent_id == run.stamp.intent_id
 
-    async def _until(self, expects: Expectation, within_s: float, way: asyncio.Event | None = None) -> tuple[str, ...]:
-        """Read with growing pauses until `expects` holds; what is missing when time is up or `way` is set, empty when it held."""
+    async def _until(
+        self, expects: Expectation, within_s: float, way: asyncio.Event | None = None, omens: Omens | None = None
+    ) -> tuple[str, ...]:
+        """Read with growing pauses until `expects` holds; what is missing when time is up, `way` is set or `omens` say that it will
+        not come, empty when it held."""
         deadline = self._pace.monotonic() + within_s
         wait = _FIRST_WAIT_S
         while True:
             try:
-                left = await self._reader.mismatches(expects)
+                left = await self._reader.mismatches(expects, omens.seen if omens is not None else None)
             except ReleaseError as error:
                 left = (f"it can't be read: {error.message}",)
             if not left:
                 return ()
             remaining = deadline - self._pace.monotonic()
-            if remaining <= 0 or (way is not None and way.is_set()):
+            if remaining <= 0 or (way is not None and way.is_set()) or (omens is not None and omens.certain):
                 return left
-            await self._pause(min(wait, remaining), way)
+            longest = FAILED_S / 2 if omens is not None and omens.bad else _LONGEST_WAIT_S
+            await self._pause(min(wait, remaining, longest), way)
             wait = min(wait * 2, _LONGEST_WAIT_S)
 
     async def _pause(self, seconds: float, way: asyncio.Event | None) -> None:
@@ -296,6 +313,8 @@ class Executor:
         what = f"step {index + 1} ({run.plan.steps[index].call}): {result.detail}"
         if result.status is StepStatus.REJECTED:
             return OutcomeKind.REJECTED, what + rest, ""
+        if result.status is StepStatus.FAILED:
+            return OutcomeKind.FAILED, what + (f"; {done}" if index else ""), ""
         other = await self._other_hand(run)
         if other:
             return OutcomeKind.REVERTED, f"{what}; {other} wrote after us", other
@@ -310,10 +329,7 @@ class Executor:
             stamp = (await self._reader.endpoint(run.plan.target)).stamp
         except ReleaseError:
             return ""
-        ours = stamp is None or stamp.intent_id == run.stamp.intent_id
-        if ours or stamp is None or stamp.at is None or run.stamp.at is None or stamp.at < run.stamp.at:
-            return ""
-        return str(stamp.by)
+        return str(stamp.by) if stamp is not None and written_after(run.stamp, stamp) else ""
 
     def _progress(self, run: _Run, stage: Stage, outcome: Outcome | None = None) -> None:
         run.progress = replace(run.progress, stage=stage, step=run.step, results=tuple(run.results), outcome=outcome)

@@ -80,13 +80,20 @@ class Reader:
         self._emit(ModelObserved(model))
         return model
 
-    async def mismatches(self, expected: Expectation) -> tuple[str, ...]:
-        """What of `expected` does not hold now; empty when all does. Errors of the backend pass through."""
+    async def mismatches(
+        self, expected: Expectation, seen: Callable[[Endpoint], None] | None = None
+    ) -> tuple[str, ...]:
+        """What of `expected` does not hold now; empty when all does. Errors of the backend pass through.
+
+        `seen` is shown the endpoint that was read for it, where one was.
+        """
         if isinstance(expected, EndpointExpectation):
             try:
                 endpoint: Endpoint | None = await self.endpoint(expected.endpoint)
             except NotFound:
                 endpoint = None
+            if endpoint is not None and seen is not None:
+                seen(endpoint)
             return endpoint_mismatches(expected, endpoint)
         try:
             model: Model | None = await self.model(expected.model)

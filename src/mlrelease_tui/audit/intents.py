@@ -17,7 +17,7 @@ from mlrelease_tui.audit.record import AuditRecord
 
 CLOSING: Final = frozenset({"outcome", "reconciled", "acknowledged"})
 STILL_OPEN: Final = frozenset({"unknown", "indeterminate"})
-ANSWERED: Final = frozenset({"verified", "rejected"})
+ANSWERED: Final = frozenset({"verified", "rejected", "failed"})
 """What a `step` record says of a write of which the backend has told, or a read has shown, what became of it."""
 
 

@@ -42,6 +42,7 @@ ARM_MINUTES: Final = 2
 _EXIT: Final = {
     OutcomeKind.APPLIED: 0,
     OutcomeKind.REJECTED: 1,
+    OutcomeKind.FAILED: 1,
     OutcomeKind.REVERTED: 1,
     OutcomeKind.UNKNOWN: 5,
 }

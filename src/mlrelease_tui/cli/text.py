@@ -212,6 +212,7 @@ _LEVELS: Final = {
 _OUTCOME_ROLES: Final = {
     OutcomeKind.APPLIED: Role.OK,
     OutcomeKind.REJECTED: Role.CRIT,
+    OutcomeKind.FAILED: Role.CRIT,
     OutcomeKind.REVERTED: Role.WARN,
     OutcomeKind.UNKNOWN: Role.WARN,
 }
@@ -221,6 +222,7 @@ _STEP_SEVERITY: Final = {
     StepStatus.SENT: Severity.WAIT,
     StepStatus.VERIFIED: Severity.OK,
     StepStatus.REJECTED: Severity.CRIT,
+    StepStatus.FAILED: Severity.CRIT,
     StepStatus.UNKNOWN: Severity.UNKNOWN,
 }
 

@@ -25,6 +25,9 @@ class EndpointExpectation:
     themselves after a write. For them: `version_weights` are basis points by version, summed over the variants that run it;
     `ready` are versions of which every wanted replica is ready; `step_reached` is a step that the rollout is at or past;
     `labels` are labels of the endpoint with their values, for what else a backend says of itself (when it was restarted last).
+
+    What ends the wait before all of it holds: `failed` are phases in which the backend says that it did not work, and `toward` is
+    the version that the endpoint is on its way to as long as nobody wrote over it.
     """
 
     endpoint: EndpointRef
@@ -40,6 +43,8 @@ class EndpointExpectation:
     ready: tuple[str, ...] = ()
     step_reached: int | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    failed: tuple[Phase, ...] = ()
+    toward: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,28 @@ def endpoint_mismatches(expected: EndpointExpectation, endpoint: Endpoint | None
     return (*found, *_version_mismatches(expected, endpoint))
 
 
+def failure_of(expected: EndpointExpectation, endpoint: Endpoint) -> str:
+    """Why what is expected will not come, in the backend's own words; "" while the backend does not say that it failed."""
+    rollout = endpoint.rollout
+    if rollout.phase not in expected.failed:
+        return ""
+    said = [rollout.message, *(item.message for item in endpoint.variants), *endpoint.problems]
+    told = "; ".join(dict.fromkeys(str(text) for text in said if text))
+    native = (
+        f"{endpoint.native.kind} says {endpoint.native.phase}" if endpoint.native.phase else f"it is {rollout.phase}"
+    )
+    return f"{native}: {told}" if told else native
+
+
+def diverted(expected: EndpointExpectation, endpoint: Endpoint) -> bool:
+    """Whether the endpoint is on its way to another version than the write put there: somebody wrote over it."""
+    rollout = endpoint.rollout
+    if not expected.toward or rollout.phase is Phase.UNKNOWN:
+        return False
+    # Two of one version are told apart by what a backend hangs on.
+    return rollout.to_version != expected.toward and not rollout.to_version.startswith(f"{expected.toward}+")
+
+
 def _version_mismatches(expected: EndpointExpectation, endpoint: Endpoint) -> list[str]:
     """What is asked of versions rather than of variants by name, and of steps that the backend may run past."""
     found: list[str] = []
@@ -174,6 +201,8 @@ def to_data(expectation: Expectation) -> dict[str, Any]:
         "ready": list(expectation.ready),
         "step_reached": expectation.step_reached,
         "labels": [list(pair) for pair in expectation.labels],
+        "failed": [str(phase) for phase in expectation.failed],
+        "toward": expectation.toward,
     }
 
 
@@ -204,4 +233,6 @@ def from_data(data: Mapping[str, Any]) -> Expectation:
         ready=tuple(data.get("ready", ())),
         step_reached=data.get("step_reached"),
         labels=tuple((str(label), str(value)) for label, value in data.get("labels", ())),
+        failed=tuple(Phase(phase) for phase in data.get("failed", ())),
+        toward=str(data.get("toward", "")),
     )

@@ -144,10 +144,12 @@ class Plan:
 
 
 class OutcomeKind(StrEnum):
-    """How an action ended. UNKNOWN is not failure: nobody can say yet."""
+    """How an action ended. REJECTED: nothing was changed by the write that was refused. FAILED: it was carried out, and the backend
+    says that it did not work. UNKNOWN is not failure: nobody can say yet."""
 
     APPLIED = "applied"
     REJECTED = "rejected"
+    FAILED = "failed"
     REVERTED = "reverted"
     UNKNOWN = "unknown"
 
@@ -157,6 +159,7 @@ class StepStatus(StrEnum):
     SENT = "sent"
     VERIFIED = "verified"
     REJECTED = "rejected"
+    FAILED = "failed"
     UNKNOWN = "unknown"
 
 

@@ -34,6 +34,7 @@ _RESULTS: Final[Mapping[str, Severity]] = MappingProxyType(
     {
         "applied": Severity.OK,
         "rejected": Severity.WARN,
+        "failed": Severity.CRIT,
         "reverted": Severity.WARN,
         "denied": Severity.HOLD,
         "unknown": Severity.UNKNOWN,
@@ -48,6 +49,7 @@ _MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "applied": "done, and seen by reading",
         "rejected": "the backend said no; nothing was changed by the last step",
+        "failed": "carried out, and the backend says that it did not work",
         "reverted": "it was applied, and somebody put it back",
         "denied": "confirmed, but not begun",
         "unknown": "sent, and nobody could say what became of it",

@@ -33,6 +33,7 @@ _OUTCOMES: Final[Mapping[OutcomeKind, tuple[str, Role]]] = MappingProxyType(
     {
         OutcomeKind.APPLIED: ("APPLIED", Role.OK),
         OutcomeKind.REJECTED: ("REJECTED", Role.CRIT),
+        OutcomeKind.FAILED: ("FAILED", Role.CRIT),
         OutcomeKind.REVERTED: ("REVERTED", Role.WARN),
         OutcomeKind.UNKNOWN: ("UNKNOWN", Role.WARN),
     }
@@ -44,6 +45,7 @@ _STEPS: Final[Mapping[StepStatus, tuple[Severity, str]]] = MappingProxyType(
         StepStatus.SENT: (Severity.WAIT, "sent, not verified yet"),
         StepStatus.VERIFIED: (Severity.OK, "verified by reading"),
         StepStatus.REJECTED: (Severity.CRIT, "rejected, nothing changed"),
+        StepStatus.FAILED: (Severity.CRIT, "carried out, and it did not work"),
         StepStatus.UNKNOWN: (Severity.UNKNOWN, "sent, and nobody can say yet"),
     }
 )

@@ -5,6 +5,7 @@ A payload names what changes and what must hold, never a whole template: that ho
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from mlrelease_tui.connectors.kubernetes.objects import name, namespace, uid
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.rollout import Endpoint, Phase
 from mlrelease_tui.domain.text import SafeText
 
 PATCH: Final = "patch"
@@ -148,6 +150,15 @@ class Effect:
     undo: str
     expects: EndpointExpectation
     settle_s: float = 60.0
+
+
+def watched(
+    expects: EndpointExpectation, before: Endpoint, *, toward: str = "", sheds: bool = False
+) -> EndpointExpectation:
+    """The same, given up as soon as the backend says that it failed. Where it said so before already that would be of the release
+    before, unless the kind is known to take it back with the write (`sheds`)."""
+    said = before.rollout.phase is Phase.DEGRADED and not sheds
+    return dataclasses.replace(expects, failed=() if said else (Phase.DEGRADED,), toward=toward)
 
 
 _asking: ContextVar[bool] = ContextVar("asking", default=False)

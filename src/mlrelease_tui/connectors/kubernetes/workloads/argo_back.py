@@ -16,7 +16,7 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, name, text, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, Template, add, test
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, Template, add, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import HASH_LABEL
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
@@ -175,7 +175,7 @@ class Back(Writing):
         standing, endpoint = self._standing, self._endpoint
         others = [variant for variant in endpoint.variants if raw(variant.version) != wanted]
         kept = standing.blue_green or standing.routed
-        return EndpointExpectation(
+        alone = EndpointExpectation(
             endpoint.ref,
             uid=endpoint.uid,
             stable_version=SafeText(wanted),
@@ -183,6 +183,7 @@ class Back(Writing):
             version_weights=tuple(sorted((variant.version, 0) for variant in others)) if kept else None,
             phases=(Phase.COMPLETE,),
         )
+        return watched(alone, endpoint, toward=SafeText(wanted), sheds=True)
 
     def _undo_shell(self, key: str) -> str:
         revision = text(self._standing.sets[key], "metadata", "annotations", "rollout.argoproj.io/revision")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes.objects import at
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, remove, test
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, remove, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
@@ -54,10 +54,15 @@ class Forward(Writing):
                     self._now(),
                     f"a rollout to {SafeText(artifact.version)} begins",
                     f"roll back to {endpoint.rollout.from_version}",
-                    EndpointExpectation(
-                        endpoint.ref,
-                        uid=endpoint.uid,
-                        phases=(Phase.PROGRESSING, Phase.WAITING, Phase.HELD, Phase.COMPLETE),
+                    watched(
+                        EndpointExpectation(
+                            endpoint.ref,
+                            uid=endpoint.uid,
+                            phases=(Phase.PROGRESSING, Phase.WAITING, Phase.HELD, Phase.COMPLETE),
+                        ),
+                        endpoint,
+                        toward=SafeText(artifact.version),
+                        sheds=True,
                     ),
                 ),
             ),
@@ -104,12 +109,9 @@ class Forward(Writing):
                 f"{endpoint.ref.name} was aborted: a full promotion would release {endpoint.rollout.to_version} to all",
                 hint="retry it, or roll it back",
             )
-        expects = EndpointExpectation(
-            endpoint.ref,
-            uid=endpoint.uid,
-            stable_version=endpoint.rollout.to_version,
-            phases=(Phase.COMPLETE,),
-        )
+        version = endpoint.rollout.to_version
+        alone = EndpointExpectation(endpoint.ref, uid=endpoint.uid, stable_version=version, phases=(Phase.COMPLETE,))
+        expects = watched(alone, endpoint, toward=version)
         full = self._on_status(
             (*self._guard("/status/currentPodHash", "/status/stableRS"), put("/status/promoteFull", True)),
             Effect(
@@ -146,6 +148,7 @@ class Forward(Writing):
             step_index=None if timed else index + 1,
             phases=(Phase.WAITING, Phase.PROGRESSING, Phase.COMPLETE) if timed else (Phase.WAITING,),
         )
+        expects = watched(expects, endpoint, toward=endpoint.rollout.to_version)
         ops = (*self._pause_guard(), *self._pause_removed(), *self._jump(index))
         return (
             self._on_status(
@@ -180,7 +183,7 @@ class Forward(Writing):
                     self._now(),
                     f"users get {endpoint.rollout.to_version}",
                     f"roll back to {endpoint.rollout.from_version}",
-                    expects,
+                    watched(expects, endpoint, toward=endpoint.rollout.to_version),
                     SETTLE_S,
                 ),
             ),
@@ -204,9 +207,9 @@ class Forward(Writing):
     # --- beneath
 
     def _reached(self, step: int) -> EndpointExpectation:
-        return EndpointExpectation(
-            self._endpoint.ref, uid=self._endpoint.uid, held=False, step_reached=step, phases=LOOKED_AT
-        )
+        endpoint = self._endpoint
+        reached = EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=False, step_reached=step, phases=LOOKED_AT)
+        return watched(reached, endpoint, toward=endpoint.rollout.to_version)
 
     def _jump(self, step: int) -> list[Op]:
         """Left standing, `controllerPause` would count the pause at that step as one that somebody has lifted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlrelease_tui.connectors.kubernetes.objects import at, count, text
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Patch, add, test
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Patch, add, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation
@@ -55,7 +55,7 @@ class Running(Writing):
                     self._now(),
                     f"every pod older than {moment} is replaced",
                     "",
-                    EndpointExpectation(endpoint.ref, uid=endpoint.uid, phases=_REPLACED),
+                    watched(EndpointExpectation(endpoint.ref, uid=endpoint.uid, phases=_REPLACED), endpoint),
                     SETTLE_S,
                 ),
                 shell=self._native("restart"),
@@ -78,6 +78,7 @@ class Running(Writing):
             ready=(endpoint.rollout.from_version,) if replicas else (),
             phases=LOOKED_AT,
         )
+        expects = watched(expects, endpoint)
         ops = (*self._guard(), test("/spec/replicas", now), put("/spec/replicas", replicas))
         target = f"rollouts.argoproj.io/{endpoint.ref.name} --replicas={replicas}"
         return (

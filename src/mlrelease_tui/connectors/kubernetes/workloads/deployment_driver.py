@@ -24,6 +24,7 @@ from mlrelease_tui.connectors.kubernetes.patching import (
     pointer,
     remove,
     test,
+    watched,
     written,
 )
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
@@ -122,7 +123,7 @@ class DeploymentDriver:
             before=f"{endpoint.rollout.from_version}",
             after=f"{version} alone" if weight_bp else f"pods of {version} replace the others, a few at a time",
             undo=f"roll back to {endpoint.rollout.from_version}",
-            expects=done if weight_bp else begun,
+            expects=watched(done if weight_bp else begun, endpoint, toward=version, sheds=True),
             settle_s=SETTLE_S if weight_bp else 60.0,
         )
         kept = {
@@ -193,6 +194,7 @@ class DeploymentDriver:
             ready=(SafeText(version),) if standing.wanted else (),
             absent=self._leaving(endpoint, version),
         )
+        expects = watched(expects, endpoint, toward=SafeText(version), sheds=True)
         effect = Effect(
             self._now(), f"{SafeText(version)} alone", f"promote {endpoint.rollout.to_version} again", expects, SETTLE_S
         )

@@ -14,7 +14,7 @@ from typing import Final
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import count, text
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, add, remove, test
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, add, remove, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_source import Place, uri_for
@@ -244,8 +244,9 @@ class KnativeModeDriver(Writing):
         uri = uri_for(standing.item, artifact, standing.sources)
         ops = (*self._all_as_read(), *self._other_source(place, uri, artifact.version), add(PERCENT, 0))
         ready = self._expect(labels=((READY, wanted),))
+        started = watched(ready, endpoint)
         first = Effect(
-            self._now(), f"{wanted} starts without traffic", f"promote {rejected} again", ready, SETTLE_S
+            self._now(), f"{wanted} starts without traffic", f"promote {rejected} again", started, SETTLE_S
         )  # fmt: skip
         second = Effect(f"{wanted} is ready", f"{wanted} alone", "", self._alone(artifact.version), SETTLE_S)
         cleared = (
@@ -353,13 +354,14 @@ class KnativeModeDriver(Writing):
         )
 
     def _alone(self, version: str, *, absent: tuple[str, ...] = ()) -> EndpointExpectation:
-        return self._expect(
+        alone = self._expect(
             stable_version=SafeText(version),
             version_weights=((SafeText(version), ALL_TRAFFIC_BP),),
             absent=absent,
             phases=(Phase.COMPLETE,),
             labels=((READY, SafeText(version)),),
         )
+        return watched(alone, self._endpoint)
 
     def _whole(self, weight_bp: int) -> int:
         if weight_bp % 100:

@@ -19,7 +19,7 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, condition, count, name, notes, table, text, uid, when
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, watched
 from mlrelease_tui.connectors.kubernetes.pods import identity_of
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, World
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_source import (
@@ -341,7 +341,8 @@ class StandardDriver(Writing):
         after = f"pods of {version} replace the others, a few at a time" if begun else f"{version} alone"
         undo = f"roll back to {self._endpoint.rollout.from_version}"
         settle_s = 60.0 if begun else SETTLE_S
-        return self._patch(ops, Effect(self._now(), after, undo, started if begun else done, settle_s))
+        expects = watched(started if begun else done, self._endpoint, toward=version)
+        return self._patch(ops, Effect(self._now(), after, undo, expects, settle_s))
 
     def _ready(self, version: str) -> tuple[str, ...]:
         return (version,) if self._standing.replicas else ()

@@ -15,7 +15,7 @@ from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, name, notes, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, written
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, watched, written
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
@@ -114,6 +114,7 @@ class PairDriver:
             put("/spec/replicas", number),
         )
         up = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), held=False)
+        up = watched(up, endpoint)
         effect = Effect(
             f"no canary, {pair.stable.wanted} of {endpoint.rollout.from_version}",
             f"{number} of {version} beside them",
@@ -148,10 +149,11 @@ class PairDriver:
             )
         version = SafeText(pair.canary.target.version)
         if number > pair.canary.wanted:
+            up = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), labels=_has("canary", number))
             more = self._scaled(
                 pair.canary,
                 number,
-                EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), labels=_has("canary", number)),
+                watched(up, endpoint),
                 kept=whole_note(pair.whole, pair.stable),
             )
             return (more, self._fewer_stable(endpoint, pair.whole - number, version, weight_bp))
@@ -296,7 +298,7 @@ class PairDriver:
             self._now(),
             f"{name(stable.item)} runs {version} on {total} pods",
             f"roll back to {stable.source.version}",
-            expects,
+            watched(expects, endpoint),
             SETTLE_S,
         )
         return (self._patch(Patch(self._kinds.deployments, stable.item, tuple(ops), notes=kept), effect),)
