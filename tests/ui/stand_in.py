@@ -59,6 +59,12 @@ class ScriptedReader:
     def close_logs(self, endpoint: EndpointRef) -> None:
         self.asked.append(f"close {endpoint}")
 
+    def want_details(self, endpoint: EndpointRef) -> None:
+        self.asked.append(f"details {endpoint}")
+
+    def close_details(self, endpoint: EndpointRef) -> None:
+        self.asked.append(f"close details {endpoint}")
+
 
 class ScriptedDesk:
     """Plans a traffic write and an alias move for any endpoint intent; ends each action as `ends` says.

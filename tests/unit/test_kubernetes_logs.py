@@ -28,7 +28,7 @@ def pod(name: str, *, ready: bool = True, at: str = "2026-03-01T10:00:00Z", **st
 
 
 def test_sidecars_come_first_and_what_failed_last() -> None:
-    crashed = {"lastState": {"terminated": {"exitCode": 137}}}
+    crashed: dict[str, Any] = {"lastState": {"terminated": {"exitCode": 137}}}
     found = outputs_of([pod("b", ready=False, **crashed), pod("c", ready=False), pod("a")])
     named = [f"{one.pod}/{one.container}" for one in found]
     assert named == [

@@ -29,6 +29,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from mlrelease_tui.domain.connection import ConnectionHealth
+from mlrelease_tui.domain.details import Details
 from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, VersionPage
@@ -246,6 +247,15 @@ class LogFollowable(Protocol):
         ...
 
 
+@runtime_checkable
+class DetailSource(Protocol):
+    """A target that knows more of an endpoint than its variants."""
+
+    async def details(self, endpoint: Endpoint) -> Details:
+        """Its replicas, what happened to them and what bears on it, read now. What may not be seen is left out, with a note."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A version to deploy: what the registry calls it, where a server loads it from, what it is byte for byte."""
@@ -402,6 +412,7 @@ CAPABILITIES: Mapping[str, type] = MappingProxyType(
         "watch": EndpointWatch,
         "logs": LogSource,
         "follow": LogFollowable,
+        "details": DetailSource,
         "promote": Promotable,
         "weight": Weighable,
         "hold": Holdable,

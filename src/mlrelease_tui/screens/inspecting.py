@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlrelease_tui.domain.status import EndpointStatus
-from mlrelease_tui.presentation import inspect
+from mlrelease_tui.presentation import details, inspect
 from mlrelease_tui.presentation.endpoint import explain
-from mlrelease_tui.presentation.lines import Line, Role, Span, line
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line
 from mlrelease_tui.screens.base import ReleaseScreen
+from mlrelease_tui.screens.details import DetailPage
 from mlrelease_tui.screens.logs import LogPage
 from mlrelease_tui.screens.overlay import PageScreen, Tab
 from mlrelease_tui.store import select
@@ -59,21 +60,33 @@ def _endpoint_tabs(view: ReleaseScreen, name: str) -> Sequence[Tab]:
 
         return lines
 
+    ref = view.selected()
+    beneath = DetailPage(services, ref) if ref is not None else None
+    offered = beneath if beneath is not None and beneath.offered else None
+
     def events(now: EndpointStatus, cells: int) -> Sequence[Line]:
         state = services.store.state
-        return inspect.events(now, state.audit, state.open_actions, cells)
+        told = inspect.events(now, state.audit, state.open_actions, cells)
+        if offered is None:
+            return told
+        title = line(Span(f" {str(now.endpoint.native.kind).upper()} EVENTS, NEWEST FIRST", Role.HEADING))
+        return [title, *details.happenings(offered.found, services.now(), glyphs, cells), EMPTY, *told]
+
+    def pods(now: EndpointStatus, cells: int) -> Sequence[Line]:
+        found = offered.found if offered is not None else None
+        return details.replicas(found, now.endpoint, services.now(), glyphs, cells)
 
     def as_json() -> str:
         now = status()
         return inspect.as_json(now.endpoint) if now is not None else ""
 
-    ref = view.selected()
     logs = LogPage(services, ref, view.pressed) if ref is not None else None
     return [
         Tab("why", told(lambda now, cells: explain(now, services.now(), glyphs, cells))),
         Tab("describe", told(inspect.describe)),
         Tab("raw", told(lambda now, cells: inspect.raw(now.endpoint, cells)), as_json),
         Tab("metrics", told(inspect.metrics)),
-        Tab("events", told(events)),
+        *([Tab("replicas", told(pods), asked=offered)] if offered is not None else []),
+        Tab("events", told(events), asked=offered),
         *([Tab("logs", logs.lines, live=logs)] if logs is not None else []),
     ]

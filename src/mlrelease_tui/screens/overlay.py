@@ -24,15 +24,8 @@ Lines = Callable[[int], Sequence[Line]]
 _TURNS: Final = frozenset({"explain", "describe", "raw", "metrics", "events", "logs"})
 
 
-class Live(Protocol):
-    """What stands behind a tab that is read for those who look at it, by its own keys."""
-
-    @property
-    def newest(self) -> object:
-        """Another object whenever something newer is to be read."""
-        ...
-
-    def heading(self, cells: int) -> Line: ...
+class Asked(Protocol):
+    """What stands behind a tab that is read for those who look at it."""
 
     def look(self) -> None:
         """It is looked at."""
@@ -42,23 +35,41 @@ class Live(Protocol):
         """It is to be read anew."""
         ...
 
-    def turn_variant(self) -> None: ...
-
-    def turn_run(self) -> None: ...
-
     def leave(self) -> None:
         """The page is closed."""
         ...
 
 
+class Live(Asked, Protocol):
+    """What stands behind a tab that goes on, with keys of its own."""
+
+    @property
+    def newest(self) -> object:
+        """Another object whenever something newer is to be read."""
+        ...
+
+    def heading(self, cells: int) -> Line: ...
+
+    def turn_variant(self) -> None: ...
+
+    def turn_run(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """`text` is what is copied, None for the lines as they are. A tab with something `live` behind it is shown from its end."""
+    """`text` is what is copied, None for the lines as they are. `asked` is read while the tab is looked at; a tab with something
+    `live` behind it is shown from its end."""
 
     name: str
     lines: Lines
     text: Callable[[], str] | None = None
     live: Live | None = None
+    asked: Asked | None = None
+
+    @property
+    def source(self) -> Asked | None:
+        """Whom it asks, if anybody."""
+        return self.live or self.asked
 
 
 class PageScreen(Screen[None]):
@@ -90,9 +101,10 @@ class PageScreen(Screen[None]):
         self._look()
 
     def on_unmount(self) -> None:
-        for tab in self._tabs:
-            if tab.live is not None:
-                tab.live.leave()
+        sources = {id(tab.source): tab.source for tab in self._tabs}
+        for source in sources.values():
+            if source is not None:
+                source.leave()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
@@ -107,8 +119,8 @@ class PageScreen(Screen[None]):
         cells = max(self.size.width, 40)
         self.query_one("#page-title", Bar).show([self._heading(cells)])
         sheet, live = self.query_one("#page", Sheet), self.tab.live
-        if live is not None:
-            live.look()
+        if self.tab.source is not None:
+            self.tab.source.look()
         sheet.show(self.tab.lines(cells))
         if live is None:
             return
@@ -186,12 +198,12 @@ class PageScreen(Screen[None]):
             self.redraw()
 
     async def action_refetch(self) -> None:
-        live = self.tab.live
-        if live is None:
+        source = self.tab.source
+        if source is None:
             await self.app.run_action("refetch")
             self.say("reading everything again")
         else:
-            live.again()
+            source.again()
             self._newest = None
             self.say("reading it again")
 

@@ -38,6 +38,12 @@ class Reader(Protocol):
         """Nobody looks at the logs of this endpoint any more: forget them."""
         ...
 
+    def want_details(self, endpoint: EndpointRef) -> None: ...
+
+    def close_details(self, endpoint: EndpointRef) -> None:
+        """Nobody looks at what is beneath this endpoint any more: forget it."""
+        ...
+
 
 class ActionDesk(Protocol):
     """Who makes plans and carries them out. It owns what is under way: cancelling who awaits it stops nothing."""

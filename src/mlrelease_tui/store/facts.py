@@ -8,6 +8,7 @@ from datetime import datetime
 
 from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
 from mlrelease_tui.domain.connection import ConnectionHealth
+from mlrelease_tui.domain.details import Details
 from mlrelease_tui.domain.logs import VariantLog
 from mlrelease_tui.domain.metrics import VariantSample
 from mlrelease_tui.domain.models import Lineage, Model, ModelVersion
@@ -91,6 +92,20 @@ class LogsClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class DetailsObserved:
+    """What is beneath an endpoint, or why that can't be read."""
+
+    details: Details
+
+
+@dataclass(frozen=True, slots=True)
+class DetailsClosed:
+    """Nobody looks at the details of this endpoint any more."""
+
+    endpoint: EndpointRef
+
+
+@dataclass(frozen=True, slots=True)
 class SamplesObserved:
     """One reading of a metrics source. May be dropped under load; the next one says more."""
 
@@ -164,6 +179,8 @@ Fact = (
     | LineageObserved
     | LogObserved
     | LogsClosed
+    | DetailsObserved
+    | DetailsClosed
     | SamplesObserved
     | VerdictReached
     | VerdictsReached

@@ -37,6 +37,7 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict
 from mlrelease_tui.errors import CredentialError, Forbidden, RateLimited, ReleaseError, TimedOut, Unauthenticated
 from mlrelease_tui.store.breath import Breath
+from mlrelease_tui.store.details import DetailReading
 from mlrelease_tui.store.facts import (
     ConnectionObserved,
     EndpointsObserved,
@@ -104,6 +105,7 @@ class Poller:
         self._failing: set[tuple[str, str]] = set()
         self._asked_to_wait: dict[tuple[str, str], float] = {}
         self._logs = LogReading(store, connectors, spawn=self._spawn, now=now, deadline_s=DEADLINE_S)
+        self._details = DetailReading(store, connectors, spawn=self._spawn, now=now, deadline_s=DEADLINE_S)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -193,6 +195,14 @@ class Poller:
     def close_logs(self, endpoint: EndpointRef) -> None:
         """Forget the logs of an endpoint: nobody looks at them any more."""
         self._logs.close(endpoint)
+
+    def want_details(self, endpoint: EndpointRef) -> None:
+        """Read what is beneath an endpoint now."""
+        self._details.want(endpoint)
+
+    def close_details(self, endpoint: EndpointRef) -> None:
+        """Forget what is beneath an endpoint: nobody looks at it any more."""
+        self._details.close(endpoint)
 
     def _want(self, key: object, connection: str, read: Callable[[], Awaitable[None]]) -> None:
         """Single flight: a wish that is being read already is not read twice."""

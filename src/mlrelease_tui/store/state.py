@@ -18,6 +18,7 @@ from mlrelease_tui.domain.status import Binding
 
 if TYPE_CHECKING:
     from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
+    from mlrelease_tui.domain.details import Details
     from mlrelease_tui.domain.logs import VariantLog
     from mlrelease_tui.domain.verdict import Verdict
     from mlrelease_tui.store.facts import EndpointsObserved, Fact
@@ -67,8 +68,8 @@ class State:
     """What is known now. Mappings are read-only; every change is a new state.
 
     `freshness` by connection name. `series` by endpoint, then variant name. `logs` by variant name and whether of the run before,
-    of one endpoint at a time and only while somebody looks at them. `from_cache` holds the connections whose rows
-    still come from the last run.
+    of one endpoint at a time and only while somebody looks at them; `details` likewise. `from_cache` holds the connections whose
+    rows still come from the last run.
 
     An endpoint in which nothing changed stays the same object, with the `observed_at` of then; `observed` says by connection since
     when at the earliest all its endpoints were seen again, and `seen` gives an endpoint with its true time.
@@ -82,6 +83,7 @@ class State:
     lineage: Mapping[VersionRef, Lineage] = field(default_factory=lambda: MappingProxyType({}))
     series: Mapping[EndpointRef, Mapping[str, Series]] = field(default_factory=lambda: MappingProxyType({}))
     logs: Mapping[tuple[str, bool], VariantLog] = field(default_factory=lambda: MappingProxyType({}))
+    details: Mapping[EndpointRef, Details] = field(default_factory=lambda: MappingProxyType({}))
     verdicts: Mapping[EndpointRef, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     bindings: Mapping[EndpointRef, Binding] = field(default_factory=lambda: MappingProxyType({}))
     actions: Mapping[str, ActionProgress] = field(default_factory=lambda: MappingProxyType({}))
@@ -149,6 +151,10 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
         case facts.LogsClosed(closed):
             left = {key: item for key, item in state.logs.items() if item.wish.endpoint != closed}
             return state if len(left) == len(state.logs) else replace(state, logs=MappingProxyType(left))
+        case facts.DetailsObserved(details):
+            return replace(state, details=MappingProxyType({details.endpoint: details}))
+        case facts.DetailsClosed(closed):
+            return state if closed not in state.details else replace(state, details=MappingProxyType({}))
         case facts.SamplesObserved(connection, samples, at):
             return _read(_samples_observed(state, samples), connection, "metrics", at)
         case facts.VerdictReached(endpoint_ref, verdict):

@@ -14,6 +14,7 @@ from mlrelease_tui.connectors.api import Receipt, Settings, capabilities
 from mlrelease_tui.connectors.kubernetes import incluster, kubeconfig
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.catalogue import Catalogue, Terms
+from mlrelease_tui.connectors.kubernetes.details import Detailing
 from mlrelease_tui.connectors.kubernetes.discovery import Served, discover
 from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
 from mlrelease_tui.connectors.kubernetes.link import warnings_of
@@ -27,6 +28,7 @@ from mlrelease_tui.connectors.kubernetes.shelf import CAME_OR_WENT, Token
 from mlrelease_tui.connectors.kubernetes.workloads import ALL
 from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, Frame, Reading, Wishing, Workload
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.details import Details
 from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
@@ -60,6 +62,7 @@ class KubernetesConnector:
         self.mirror = Mirror(self._api, namespaces, settings.now, home=home)
         self._catalogue = Catalogue(self.mirror)
         self._pods = PodWatch(self._api)
+        self._details = Detailing(self._api)
         self._logs = PodLogs(self._api, settings.timeout_s)
         self._served: Served | None = None
         self._served_s = 0.0
@@ -238,6 +241,9 @@ class KubernetesConnector:
         settings = self._settings
         registry = str(settings.options.get("registry", ""))
         return Frame(self.name, settings.environment, self._context.name, registry, settings.now())
+
+    async def details(self, endpoint: Endpoint) -> Details:
+        return await self._details.read(await self._discovered(), endpoint, self._settings.now())
 
     async def logs(self, endpoint: Endpoint, wish: LogWish) -> tuple[LogTail, ...]:
         return await self._logs.read(await self._discovered(), endpoint, wish)
