@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cluster.api import wait_for
 from tests.cluster.argo_bench import seated
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.realnode.bench import CANARY, NAME, REPLICAS, STABLE, Stage
 from tests.cluster.realnode.observing import Observer
+from tests.cluster.realnode.traffic import Router
 
 from mlrelease_tui.domain.intents import ContinueRollout, HoldRollout, PromoteVersion, RollBack
 from mlrelease_tui.domain.rollout import Phase
@@ -91,3 +94,31 @@ async def test_held_continued_and_rolled_back_no_request_fails(stage: Stage, tmp
         endpoint = await seat.look(NAME)
         assert endpoint.rollout.phase is Phase.COMPLETE
         assert [(item.version, item.ready) for item in endpoint.variants] == [("1", REPLICAS)]
+
+
+def test_a_canary_without_a_pod_takes_everything_with_it_unless_traefik_allows_empty_services(
+    stage: Stage, control_plane: ControlPlane
+) -> None:
+    """As when a canary is scaled away by hand, with no controller that sets its weight to 0."""
+    stage.set_up()
+    strict = Router(control_plane, name="traefik-strict", empty=False)
+    strict.start()
+    try:
+        stage.also_routed("by-hand.example", {STABLE: 90, "nobody": 10})
+        # Another name of the same router, for another TraefikService: whatever was to be taken up is taken up with it.
+        stage.also_routed("control.example", {STABLE: 100})
+        seen: list[Counter[int]] = []
+
+        def settled_on(router: Router, host: str, codes: dict[int, int]) -> bool:
+            seen[:] = [stage.codes(router, sum(codes.values()), host)]
+            return seen == [codes]
+
+        def wait(router: Router, host: str, codes: dict[int, int]) -> None:
+            wait_for(lambda: settled_on(router, host, codes), within_s=60.0, otherwise=lambda: f"{host}: {seen}")
+
+        for router in (strict, stage.router):
+            wait(router, "control.example", {200: 20})
+        wait(strict, "by-hand.example", {404: 20})
+        wait(stage.router, "by-hand.example", {200: 90, 503: 10})
+    finally:
+        strict.stop()

@@ -32,20 +32,20 @@ _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 class Router:
     """Traefik with the provider of its own resources, on 127.0.0.1."""
 
-    def __init__(self, control_plane: ControlPlane) -> None:
+    def __init__(self, control_plane: ControlPlane, *, name: str = "traefik", empty: bool = True) -> None:
+        """`empty`: whether a Service that has no pod is kept. Otherwise what it is a part of is gone, and everybody gets 404."""
         definitions.traefik(control_plane.kubectl)
         web, control = control_plane.free_ports(2)
         self.url = f"http://127.0.0.1:{web}"
         self.metrics_target = f"127.0.0.1:{control}"
         self._program = control_plane.add(
-            "traefik",
+            name,
             [
                 find_traefik(),
                 f"--entrypoints.web.address=127.0.0.1:{web}",
                 f"--entrypoints.control.address=127.0.0.1:{control}",
                 "--providers.kubernetescrd=true",
-                # Otherwise the whole service is gone while one of its parts has no pod that is ready, and everybody gets 404.
-                "--providers.kubernetescrd.allowemptyservices=true",
+                f"--providers.kubernetescrd.allowemptyservices={str(empty).lower()}",
                 "--metrics.prometheus=true",
                 "--metrics.prometheus.entrypoint=control",
                 "--ping=true",
@@ -163,7 +163,7 @@ class Sums:
 class Load:
     """A steady stream of requests from a process of its own, as a context manager; ended after `for_s` seconds at the latest."""
 
-    def __init__(self, url: str, host: str, folder: Path, *, rate: int = 200, for_s: float = 90.0) -> None:
+    def __init__(self, url: str, host: str, folder: Path, *, rate: int = 200, for_s: float = 180.0) -> None:
         self._argv = [
             str(build.ensure(PARTS) / "load"),
             f"-url={url}/invocations",
