@@ -172,6 +172,12 @@ class LateReader:
     def close_logs(self, endpoint: EndpointRef) -> None:
         self._ask(lambda poller: poller.close_logs(endpoint))
 
+    def want_details(self, endpoint: EndpointRef) -> None:
+        self._ask(lambda poller: poller.want_details(endpoint))
+
+    def close_details(self, endpoint: EndpointRef) -> None:
+        self._ask(lambda poller: poller.close_details(endpoint))
+
     def _ask(self, wish: Callable[[Poller], None]) -> None:
         program = self._wiring.wired
         if program is not None:
