@@ -23,16 +23,6 @@ from mlrelease_tui.errors import (
 Object = Mapping[str, Any]
 """An object of the API, as the server sent it."""
 
-_HINTS: Final[Mapping[int, tuple[type[ReleaseError], str]]] = {
-    401: (Unauthenticated, "log in anew; `mlrelease connections test` shows how we come"),
-    403: (Forbidden, "ask for the right, or use another context"),
-    404: (NotFound, "it was deleted, or this cluster does not serve its kind"),
-}
-_NOBODY: Final = "system:anonymous"
-_OBJECT: Final = re.compile(r'Invalid value: "(?:[^"\\]|\\.){200,}"')
-"""An object that the server quotes whole where it refuses a patch: it hides the reason behind it, and holds environments."""
-_WEBHOOK: Final = ("admission webhook", "failed calling webhook")
-
 
 class Gone(BackendError):
     """410: what was asked for is no longer remembered. List anew."""
@@ -40,8 +30,26 @@ class Gone(BackendError):
     code = "gone"
 
 
+class Undryable(Rejected):
+    """A dry run that a webhook with side effects does not let through: it says nothing of the write itself."""
+
+
 class FailedTest(Conflict):
     """A JSON Patch `test` that did not hold. The server never says which: who sent the patch reads again and finds out."""
+
+
+_HINTS: Final[Mapping[int, tuple[type[ReleaseError], str]]] = {
+    401: (Unauthenticated, "log in anew; `mlrelease connections test` shows how we come"),
+    403: (Forbidden, "ask for the right, or use another context"),
+    410: (Gone, "read again"),
+    404: (NotFound, "it was deleted, or this cluster does not serve its kind"),
+}
+_HOOKED: Final = "nothing was written; the webhook's owner says what it wants"
+_NOBODY: Final = "system:anonymous"
+_OBJECT: Final = re.compile(r'Invalid value: "(?:[^"\\]|\\.){200,}"')
+"""An object that the server quotes whole where it refuses a patch: it hides the reason behind it, and holds environments."""
+_WEBHOOK: Final = ("admission webhook", "failed calling webhook")
+_UNDRYABLE: Final = "does not support dry run"
 
 
 def refusal_of(
@@ -56,11 +64,11 @@ def refusal_of(
     text = f"{where}: {asked}: {said}"
     if status == 403 and _NOBODY in said:
         return Unauthenticated(f"{where} takes us for nobody: {said}", hint="give the kubeconfig's user a credential")
-    if status in _HINTS:
-        kind, hint = _HINTS[status]
+    hooked = writing and any(word in said for word in _WEBHOOK)
+    if hooked or status in _HINTS:
+        # A webhook chooses the status of its no: 403 where it chooses none.
+        kind, hint = (Undryable if _UNDRYABLE in said else Rejected, _HOOKED) if hooked else _HINTS[status]
         return kind(text, hint=hint)
-    if status == 410:
-        return Gone(text, hint="read again")
     if status == 429:
         wait = retry_after if retry_after.isdigit() else str(details.get("retryAfterSeconds") or 0)
         return RateLimited(text, hint="it is overloaded", retry_after_s=float(wait[:9]) if wait.isdigit() else 0.0)
@@ -76,7 +84,7 @@ def _no_to_write(text: str, status: int, said: str, details: Object) -> ReleaseE
         return Conflict(text, hint="read it again and make a new plan")
     if status == 422 and not details.get("causes"):
         return FailedTest(text, hint="read it again and make a new plan")
-    if status in {400, 415, 422} or any(word in said for word in _WEBHOOK):
+    if status in {400, 415, 422}:
         return Rejected(text, hint="nothing was written; correct what it names")
     return UnexpectedAnswer(text, hint="read again")
 

@@ -161,6 +161,10 @@ def watched(
     return dataclasses.replace(expects, failed=() if said else (Phase.DEGRADED,), toward=toward)
 
 
+_SHOWN: Final = frozenset(
+    {"image", "replicas", "paused", "storageUri", "canaryTrafficPercent", "weight", "currentStepIndex", "suspend"}
+)
+"""Fields whose values may be told: whatever else a template holds may be a secret."""
 _asking: ContextVar[bool] = ContextVar("asking", default=False)
 _NOWHERE: Final = EndpointExpectation(EndpointRef("", "", ""))
 _SKETCH: Final = Write("", PATCH, "", "", "", "", "", "", "", _NOWHERE, _NOWHERE)
@@ -246,6 +250,32 @@ def broken_tests(item: Object, ops: Sequence[Op]) -> tuple[str, ...]:
         for op in ops
         if op["op"] == "test" and value_at(item, op["path"]) != op["value"]
     )
+
+
+def altered(answer: Object, ops: Sequence[Op]) -> tuple[str, ...]:
+    """What the server's answer to a patch shows to be other than the patch wrote it: a webhook changed it on its way. What a server
+    adds beside is none of this."""
+    found: list[str] = []
+    for op in ops:
+        if op["op"] in {"add", "replace"} and op["value"] is not None:
+            found += _differing(op["path"], op["value"], value_at(answer, op["path"]))
+    return tuple(dict.fromkeys(found))
+
+
+def _differing(path: str, wanted: object, found: object) -> list[str]:
+    if wanted == found:
+        return []
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return [
+            told for key, value in wanted.items() for told in _differing(path + pointer(key), value, found.get(key))
+        ]
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) <= len(found):
+        pairs = zip(wanted, found, strict=False)
+        return [told for at, pair in enumerate(pairs) for told in _differing(f"{path}/{at}", *pair)]
+    if wanted in ({}, [], "") and not found:
+        return []
+    shown = path.rpartition("/")[2] in _SHOWN
+    return [f"{_dotted(path)} = {_short(found)} instead of {_short(wanted)}" if shown else f"another {_dotted(path)}"]
 
 
 def _broken(path: str, found: object, wanted: object) -> str:

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.api import Receipt
 from mlrelease_tui.connectors.kubernetes import marks
-from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object
+from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object, Undryable
 from mlrelease_tui.connectors.kubernetes.api import MERGE_PATCH, KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.differences import changes_of, dry_run
 from mlrelease_tui.connectors.kubernetes.making import MAKE, Making
 from mlrelease_tui.connectors.kubernetes.objects import table, text, uid
-from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, broken_tests, pointer, remove, replace
+from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, altered, broken_tests, pointer, remove, replace
 from mlrelease_tui.connectors.kubernetes.reviewing import may
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.rollout import Stamp
@@ -51,11 +51,12 @@ class Performing:
             raise await self._moved(payload, no) from no
         except NotFound as gone:
             raise Conflict(f"{write.target} is gone", hint="nothing was written") from gone
+        changed = altered(answer, ops)
         detail = "accepted"
         apart = _apart(payload) and bool(_marked_at(payload))
         if apart and not await self._stamped(resource, payload, item, stamp):
             detail += "; who and why could not be written beside it"
-        return Receipt(SafeText(detail), text(answer, "metadata", "resourceVersion"))
+        return Receipt(SafeText(detail), text(answer, "metadata", "resourceVersion"), changed)
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         """Whether we may, and what the server would say: nothing is written."""
@@ -87,13 +88,15 @@ class Performing:
             )
         except FailedTest:
             checks.append(Check("dry run", CheckStatus.FAIL, await self._why(payload)))
-        except BackendError as unknown:
+        except (BackendError, Undryable) as unknown:
             checks.append(Check("dry run", CheckStatus.UNKNOWN, unknown.message))
         except ReleaseError as no:
             checks.append(Check("dry run", CheckStatus.FAIL, no.message))
         else:
             asked = [op["path"] for op in ops if op["op"] != "test"]
             checks.append(dry_run(changes_of(item, answer, write.target, subresource=subresource, asked=asked)))
+            if changed := altered(answer, ops):
+                checks.append(Check("as asked", CheckStatus.WARN, f"the server would write {'; '.join(changed)}"))
         return tuple(checks)
 
     async def _object(self, payload: Mapping[str, Any]) -> tuple[Resource, Object]:
