@@ -13,11 +13,17 @@ from mlrelease_tui.connectors.kubernetes.workloads.knative import KnativeService
 from mlrelease_tui.connectors.kubernetes.workloads.kserve import InferenceServices
 from mlrelease_tui.connectors.kubernetes.workloads.pair import CanaryPairs
 from mlrelease_tui.connectors.kubernetes.workloads.routes import HttpRoutes, VirtualServices
+from mlrelease_tui.connectors.kubernetes.workloads.seldon import SeldonDeployments
+from mlrelease_tui.connectors.kubernetes.workloads.seldon_experiments import SeldonExperiments
+from mlrelease_tui.connectors.kubernetes.workloads.seldon_models import SeldonModels
 
 ALL: Final[tuple[Workload, ...]] = (
     Canaries(),
     InferenceServices(),
     KnativeServices(),
+    SeldonDeployments(),
+    SeldonExperiments(),
+    SeldonModels(),
     ArgoRollouts(),
     HttpRoutes(),
     VirtualServices(),
