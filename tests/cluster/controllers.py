@@ -113,6 +113,8 @@ def flagger(
             f"-port={port}",
             f"-control-loop-interval={_LOOP_S}s",
             "-log-level=info",
+            "-kubeconfig-qps=400",
+            "-kubeconfig-burst=800",
             *flags,
         ],
         health=f"http://127.0.0.1:{port}/healthz",

@@ -95,12 +95,12 @@ class Back(Writing):
         _, primary = self._halves()
         if not standing.native or standing.native == "Initializing":
             raise Refused(f"{self._name} is not initialized: there is nothing to return to", hint="wait for Flagger")
+        if standing.native in PROMOTED or standing.broken:
+            return self._from_promotion(artifact)
         if raw(primary.source.version) != artifact.version:
             return self._to_older(artifact)
         if standing.same and standing.settled and not standing.stray and standing.native in AT_REST:
             raise Refused(f"{self._name} runs {SafeText(artifact.version)}, alone", hint="name another version")
-        if standing.native in PROMOTED or standing.broken:
-            return self._from_promotion(artifact)
         if standing.native in JUDGED:
             first = self.abort(endpoint) if not (standing.aborting and not standing.suspended) else ()
             if standing.newer or (standing.route is not None and standing.route.halted):
@@ -150,6 +150,9 @@ class Back(Writing):
         standing, endpoint = self._standing, self._endpoint
         target, primary = self._halves()
         version = SafeText(artifact.version)
+        if raw(endpoint.rollout.to_version) == artifact.version:
+            raise Refused(f"{version} is what {self._name} is being promoted to", hint="name another version")
+        self._known_to(primary, artifact.version)
         writes = []
         moving = standing.native in PROMOTED
         to_zero = ((endpoint.rollout.to_version, 0),)
@@ -191,7 +194,7 @@ class Back(Writing):
         """At rest: the primary at once, then the target, over which Flagger runs a canary of the same."""
         standing, endpoint, version = self._standing, self._endpoint, SafeText(artifact.version)
         target, primary = self._halves()
-        if standing.native not in AT_REST or standing.broken:
+        if standing.native not in AT_REST:
             raise Refused(
                 f"a release of {self._name} is under way: it goes back to {primary.source.version}",
                 hint=f"roll it back to {primary.source.version} first",
@@ -203,9 +206,7 @@ class Back(Writing):
             )
         if raw(standing.version()) == artifact.version:
             raise Refused(f"{version} is what {self._name} is on its way to", hint="wait, or retry it")
-        if primary.running(artifact.version) is None:
-            known = ", ".join(sorted({SafeText(item.version) for item in primary.versions.values()}))
-            raise Refused(f"no ReplicaSet of its primary holds {version}", hint=f"there are: {known}; or promote it")
+        self._known_to(primary, artifact.version)
         weights = ((version, ALL_TRAFFIC_BP),) if standing.weight_bp == 0 else None
         returned = EndpointExpectation(
             endpoint.ref, uid=endpoint.uid, stable_version=version, ready=(version,), version_weights=weights
@@ -230,6 +231,12 @@ class Back(Writing):
             self._look_s,
         )
         return (first, self._template(target, source or target.running(artifact.version), artifact, effect))
+
+    def _known_to(self, primary: deployments.Standing, version: str) -> None:
+        if primary.running(version) is None:
+            known = ", ".join(sorted({SafeText(item.version) for item in primary.versions.values()}))
+            reason = f"no ReplicaSet of the primary of {self._name} holds {SafeText(version)}"
+            raise Refused(reason, hint=f"there are: {known}; or promote it")
 
     def _primary_back(
         self,

@@ -9,7 +9,7 @@ from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_back import Back
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_forward import Forward
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_running import Running
-from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import AT_REST
+from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import AT_REST, PROMOTED
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Hold, Strategy, Verb
 from mlrelease_tui.domain.text import SafeText, raw
@@ -25,8 +25,11 @@ class FlaggerDriver(Forward, Back, Running):
         endpoint, standing = self._endpoint, self._standing
         nobody = Hold(SafeText("nobody"), SafeText())
         at_rest = standing.native in AT_REST and standing.same
+        # Flagger takes its steps by itself: in a release what is left to ask for is the end.
         moving: Callable[[], tuple[Write, ...]] = (
-            (lambda: self.start(endpoint, _UNHEARD_OF, None)) if at_rest or not standing.native else self._going_on
+            (lambda: self.start(endpoint, _UNHEARD_OF, None))
+            if at_rest or not standing.native
+            else (lambda: self.complete(endpoint))
         )
         replicas = standing.primary.wanted if standing.primary is not None else 0
         found: dict[Verb, Callable[[], tuple[Write, ...]]] = {
@@ -69,19 +72,14 @@ class FlaggerDriver(Forward, Back, Running):
         }
         return found | {Verb.WEIGHT: words[self._standing.strategy]}
 
-    def _going_on(self) -> tuple[Write, ...]:
-        """Flagger takes its steps by itself: what is left to ask for is the end."""
-        try:
-            return self.complete(self._endpoint)
-        except Refused:
-            return self.advance(self._endpoint)
-
     def _return_target(self) -> Artifact:
         """Where a rollback could go: what the primary runs while the target holds something else, else what it ran before."""
         standing = self._standing
         _, primary = self._halves()
         stable = raw(primary.source.version)
-        if standing.native not in AT_REST or not standing.same or standing.broken or standing.stray:
+        arrived = standing.native in PROMOTED and stable == raw(standing.version())
+        moving = standing.native not in AT_REST or not standing.same or standing.broken or standing.stray
+        if moving and not arrived:
             return Artifact(stable)
         others = [raw(identity.version) for identity in primary.versions.values() if raw(identity.version) != stable]
         found = raw(primary.previous) or next(iter(others), "")

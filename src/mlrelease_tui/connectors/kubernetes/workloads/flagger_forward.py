@@ -79,7 +79,7 @@ class Forward(Writing):
 
     def _deploy(self, artifact: Artifact, effect: Effect) -> Write:
         target, primary = self._halves()
-        ops = [*self._template_guard(target)]
+        ops = [*self._template_guard(target.item)]
         ops += [op for op in deploy_ops(target.item, artifact) if op not in ops]
         kept = [primary.source.version, *marks.history_of(target.item)]
         patch = Patch(self._kinds.deployments, target.item, tuple(ops), notes={marks.HISTORY: marks.history_text(kept)})

@@ -84,7 +84,7 @@ class Running(Writing):
         expects = EndpointExpectation(
             endpoint.ref, uid=endpoint.uid, labels=(("replicas", str(replicas)),), ready=(version,) if replicas else ()
         )
-        item = primary.item
+        item = standing.primary_item
         ops = (test("/metadata/uid", uid(item)), test("/spec/replicas", now), put("/spec/replicas", replicas))
         effect = Effect(f"{now} replicas", f"{replicas} replicas", f"scale to {now}", expects, PODS_S)
         patch = Patch(self._kinds.deployments, item, ops, subresource="scale")

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -38,7 +38,8 @@ _FLOOR_S: Final = 10.0
 _INTERVAL_S: Final = 60.0
 _UNIT_S: Final[Mapping[str, float]] = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
 _SLACK_S: Final = 10.0
-_OWN_NOTES: Final = frozenset({"flagger-id", RESTARTED})
+_ID: Final = "flagger-id"
+_OWN_NOTES: Final = frozenset({_ID, RESTARTED})
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Standing:
     route: Route | None
     scaler: str = ""
     """What else sets the primary's replicas."""
+    primary_item: Object = field(default_factory=dict)
+    """The primary as the server has it; in `primary` it is without Flagger's own mark, and with what the target notes of it."""
 
     # --- what it asks for
 
@@ -260,12 +263,26 @@ def standing_of(
 ) -> Standing:
     """The Canary with what belongs to it. Which versions ran well is noted on the target: promoting takes the notes of the
     primary away."""
+    real: Object = primary.item if primary is not None else {}
+    if primary is not None:
+        primary = deployments.Standing(_plain(primary.item), tuple(_plain(one) for one in primary.sets))
     if target is not None and primary is not None:
         meta = table(primary.item, "metadata")
         known = text(target.item, "metadata", "annotations", marks.HISTORY)
         noted = {**table(meta, "annotations"), **({marks.HISTORY: known} if known else {})}
         primary = deployments.Standing({**primary.item, "metadata": {**meta, "annotations": noted}}, primary.sets)
-    return Standing(item, target, primary, route, scaler)
+    return Standing(item, target, primary, route, scaler, real)
+
+
+def _plain(item: Object) -> Object:
+    """Without the mark that each promotion puts into the primary's template: one version promoted twice is one version."""
+    spec, template = table(item, "spec"), table(item, "spec", "template")
+    meta = table(template, "metadata")
+    noted = {key: value for key, value in table(meta, "annotations").items() if key != _ID}
+    bare = {key: value for key, value in meta.items() if key != "annotations"} | (
+        {"annotations": noted} if noted else {}
+    )
+    return {**item, "spec": {**spec, "template": {**template, "metadata": bare}}}
 
 
 def apex_of(item: Object) -> str:

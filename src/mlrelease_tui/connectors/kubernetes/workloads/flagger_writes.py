@@ -223,8 +223,8 @@ class Writing:
         to_zero: bool = False,
     ) -> Write:
         """The template of one of its ReplicaSets; where that was pruned, the version by its name."""
-        item = half.item
-        ops = list(self._template_guard(half))
+        item = self._real(half)
+        ops = list(self._template_guard(item))
         template = None
         if source is not None:
             template = Template(self._kinds.sets, name(source), uid(source), HASH_LABEL)
@@ -240,8 +240,11 @@ class Writing:
             shell = self._kubectl("rollout undo", item, f"--to-revision={text(notes(source), REVISION)}")
         return self._write(patch, effect, shell=shell)
 
-    def _template_guard(self, half: deployments.Standing) -> tuple[Op, ...]:
-        item = half.item
+    def _real(self, half: deployments.Standing) -> Object:
+        """One of its Deployments as the server has it."""
+        return self._standing.primary_item if half is self._standing.primary else half.item
+
+    def _template_guard(self, item: Object) -> tuple[Op, ...]:
         path = pointer("metadata", "annotations", REVISION)
         number = notes(item).get(REVISION)
         known = (test(path, number),) if number is not None else ()
@@ -254,12 +257,13 @@ class Writing:
         )  # fmt: skip
 
     def _restarted(self, half: deployments.Standing, effect: Effect, moment: str) -> Write:
-        marked = table(half.item, "spec", "template", "metadata", "annotations")
+        item = self._real(half)
+        marked = table(item, "spec", "template", "metadata", "annotations")
         root = "/spec/template/metadata/annotations"
-        ops = [*self._template_guard(half), *([] if marked else [add(root, {})])]
+        ops = [*self._template_guard(item), *([] if marked else [add(root, {})])]
         ops.append(add(root + pointer(RESTARTED), moment))
-        patch = Patch(self._kinds.deployments, half.item, tuple(ops))
-        return self._write(patch, effect, shell=self._kubectl("rollout restart", half.item))
+        patch = Patch(self._kinds.deployments, item, tuple(ops))
+        return self._write(patch, effect, shell=self._kubectl("rollout restart", item))
 
     # --- how it is said
 
