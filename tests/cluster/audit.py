@@ -76,7 +76,7 @@ class AuditLog:
         seen: dict[str, Request] = {}
         for line in lines:
             event: Json = json.loads(line)
-            if event["user"]["username"] == user:
+            if event["user"].get("username", "") == user:
                 seen.setdefault(event["auditID"], _request(event))
         return list(seen.values())
 
@@ -84,7 +84,7 @@ class AuditLog:
 def _request(event: Json) -> Request:
     uri = str(event["requestURI"])
     return Request(
-        user=event["user"]["username"],
+        user=event["user"].get("username", ""),
         verb=event["verb"],
         uri=uri,
         code=int(event.get("responseStatus", {}).get("code", 0)),

@@ -220,6 +220,8 @@ async def test_a_rollback_goes_to_the_last_healthy_version_not_to_the_second_hig
         await seat.do(PromoteVersion(seat.ref(NAME), full=True))
         assert (await seat.look(NAME)).previous_version == "1"
         await seat.do(PromoteVersion(seat.ref(NAME), "3"))
+        # A step that is taken between plan and confirmation would void the plan.
+        bench.wait(NAME, paused_at(1))
         await seat.do(AbortRollout(seat.ref(NAME)))
         bench.release(NAME, "4")
         bench.wait(NAME, paused_at(1))

@@ -35,7 +35,7 @@ from mlrelease_tui.domain.plan import (
 )
 from mlrelease_tui.domain.policy import SECOND_PERSON, Access
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.rollout import Stamp
+from mlrelease_tui.domain.rollout import Phase, Stamp
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import NotDurable, OutcomeUnknown, ReleaseError, TimedOut, UnexpectedAnswer
 from mlrelease_tui.store.facts import ActionProgressed, Fact
@@ -244,7 +244,9 @@ class Executor:
     async def _find_out(self, run: _Run, result: StepResult, step: Write) -> StepResult:
         """The answer was lost: read what is so. A write that is still not seen after LOST_ANSWER_S did not happen if the
         state before it is intact; anything else stays unknown."""
-        left = await self._until(step.expects, max(LOST_ANSWER_S, step.settle_s))
+        left = await self._until(step.expects, LOST_ANSWER_S)
+        if left and step.settle_s > LOST_ANSWER_S and not await self._never_arrived(run, result.index, step):
+            left = await self._until(step.expects, step.settle_s - LOST_ANSWER_S)
         try:
             changed = await self._reader.mismatches(step.assumes)
         except ReleaseError:
@@ -260,6 +262,21 @@ class Executor:
             detail = SafeText(f"the answer was lost ({result.detail}); reads show that it was not applied")
             return replace(result, status=StepStatus.REJECTED, detail=detail, observed=left)
         return replace(result, observed=left)
+
+    async def _never_arrived(self, run: _Run, index: int, step: Write) -> bool:
+        """Whether it is certain by now that a write whose answer was lost did not happen: nothing moved of what it was planned
+        from, it left no stamp, and the backend has looked at all that there is. Only the first write on an object can tell."""
+        expects = step.expects
+        earlier = {subject_of(write.expects) for write in run.plan.steps[:index]}
+        if isinstance(expects, AliasExpectation) or subject_of(expects) in earlier:
+            return False
+        try:
+            endpoint = await self._reader.endpoint(expects.endpoint)
+            changed = await self._reader.mismatches(step.assumes)
+        except ReleaseError:
+            return False
+        stamped = endpoint.stamp is not None and endpoint.stamp.intent_id == run.stamp.intent_id
+        return not changed and not stamped and endpoint.rollout.phase is not Phase.UNKNOWN
 
     async def _stamped(self, run: _Run, index: int, step: Write) -> bool:
         """Whether the endpoint carries this run's stamp, and only this step can have left it there."""
