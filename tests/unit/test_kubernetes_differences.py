@@ -74,11 +74,11 @@ def test_of_a_template_the_image_is_quoted_and_the_environment_only_named() -> N
     found = changes_of(deployment(), changed, TARGET, asked=["/spec/template"])
     root = "spec.template.spec.containers[model]"
     assert told(found) == [
+        (f"{root}.image", "reg/fraud:41", "reg/fraud:42"),
         (f"{root}.args", "(not shown)", "(another value, not shown)"),
         (f"{root}.env[MODEL_TOKEN]", "(not shown)", ""),
         (f"{root}.env[MODE]", "(not shown)", "(another value, not shown)"),
         (f"{root}.env[NEW]", "", "(not shown)"),
-        (f"{root}.image", "reg/fraud:41", "reg/fraud:42"),
         (f"{root}.resources.requests.cpu", "1", "2"),
     ]
     assert all(item.asked for item in found), "what lies below what is named is named"
@@ -170,3 +170,17 @@ def test_more_than_can_be_read_is_counted() -> None:
     assert len(check.changes) == LIMIT
     assert f"{LIMIT + 6} fields would change" in check.text
     assert "no field would change" in dry_run(()).text
+
+
+def test_a_default_written_down_is_no_change_and_the_image_is_told_first() -> None:
+    plain = deployment()
+    full = deployment(image="reg/fraud:42", terminationMessagePolicy="File", imagePullPolicy="IfNotPresent")
+    full["spec"]["paused"] = False
+    full["spec"]["template"]["spec"] |= {"dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler"}
+    assert [item.path for item in changes_of(plain, full, TARGET)] == [
+        "spec.template.spec.containers[model].image",
+        "spec.paused",
+    ]
+    other = deployment()
+    other["spec"]["template"]["spec"]["dnsPolicy"] = "None"
+    assert told(changes_of(plain, other, TARGET)) == [("spec.template.spec.dnsPolicy", "", "(not shown)")]

@@ -253,7 +253,8 @@ def plan(found: Plan, glyphs: Glyphs) -> Iterator[Line]:
         yield line(mark, check.text)
         for change in check.changes:
             beside = Span("  beside the plan", Role.WARN) if not change.asked else Span("")
-            came = f"{change.before} {glyphs.arrow} " if change.before else ""
+            hidden = change.before.startswith("(")
+            came = "" if hidden else f"{change.before or 'unset'} {glyphs.arrow} "
             yield line(Span(f"      {change.path}  ", Role.MUTED), came, change.after or "removed", beside)
     for warning in found.warnings:
         yield line(Span(f"  ! {warning}", Role.WARN))

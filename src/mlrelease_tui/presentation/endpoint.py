@@ -16,7 +16,8 @@ from mlrelease_tui.presentation import plan as plans
 from mlrelease_tui.presentation import words
 from mlrelease_tui.presentation.checks import check_lines
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, spread, wrapped
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, spread, width_of, wrapped
+from mlrelease_tui.presentation.steps import steps
 from mlrelease_tui.presentation.table import Column, heading, laid_out, row
 from mlrelease_tui.presentation.times import age, moment
 
@@ -69,6 +70,10 @@ def lines(
         line(Span(f" OPEN {item.verb} by {item.actor} at {moment(item.at)}: outcome not known yet", Role.WARN))
         for item in unresolved
     ]
+    if endpoint.rollout.in_flight and endpoint.rollout.steps:
+        rows += steps(status, glyphs, cells)
+    if endpoint.rollout.in_flight and endpoint.rollout.message:
+        rows += wrapped(str(endpoint.rollout.message), cells, Role.WAIT, indent=" ", limit=2)
     rows += check_lines(endpoint.rollout.gates, glyphs, cells)
     rows += variant_lines(status, glyphs, cells)
     if any(history.values()):
@@ -211,13 +216,13 @@ def facts(status: EndpointStatus, now: datetime, glyphs: Glyphs, cells: int) -> 
         where = words.version(status.alias_version) if status.alias_version else "not read"
         alias = f"  alias {status.alias} {glyphs.arrow} {where}" if status.alias else "  no alias is bound"
         agrees = Span("  MISMATCH", Role.WARN) if status.mismatch else Span("")
-        rows.append(line(Span(" model    ", Role.MUTED), str(endpoint.model.name), alias, agrees))
-        rows.append(
-            line(
-                Span("          ", Role.MUTED),
-                Span(f"tied by {endpoint.model_source.value.replace('_', ' ')}", Role.MUTED),
-            )
-        )
+        tied = endpoint.model_source.value.replace("_", " ")
+        told = line(Span(" model    ", Role.MUTED), str(endpoint.model.name), alias, agrees)
+        beside = Span(f"  tied by {tied}", Role.MUTED)
+        if width_of((*told, beside)) <= cells:
+            rows.append((*told, beside))
+        else:
+            rows += [told, line(Span(" tied by  ", Role.MUTED), tied)]
     stamp = endpoint.stamp
     if stamp is not None:
         rows.append(
@@ -227,7 +232,8 @@ def facts(status: EndpointStatus, now: datetime, glyphs: Glyphs, cells: int) -> 
                 Span(f"  {stamp.why}", Role.MUTED),
             )
         )
-        rows.append(line(Span(f"          intent {stamp.intent_id}", Role.MUTED)))
+        if stamp.intent_id:
+            rows.append(line(Span(" intent   ", Role.MUTED), stamp.intent_id))
     hold = endpoint.rollout.hold
     if hold is not None:
         rows.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.presentation import glyphs as symbols
-from mlrelease_tui.presentation import writes
+from mlrelease_tui.presentation import words, writes
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import (
     Line,
@@ -50,6 +51,8 @@ _STEPS: Final[Mapping[StepStatus, tuple[Severity, str]]] = MappingProxyType(
     }
 )
 
+_VERSION: Final = re.compile(r"\b(to|of|at) (\d+)(?=$|[ ,;:)])")
+
 VERB_WORDS: Final[Mapping[Verb, str]] = MappingProxyType({Verb.ROLLBACK: "roll back"})
 
 
@@ -57,9 +60,15 @@ def verb_word(verb: Verb) -> str:
     return VERB_WORDS.get(verb, verb.value)
 
 
+def summary(plan: Plan) -> str:
+    """What the plan is for, with versions as every page says them: "roll back fraud to v41"."""
+    return _VERSION.sub(lambda found: f"{found[1]} {words.version(found[2])}", plan.summary)
+
+
 def button(plan: Plan) -> str:
     """What the sending key is labelled with: the act itself, never "OK"."""
-    return plan.summary[:1].upper() + plan.summary[1:] if plan.summary else verb_word(plan.verb).capitalize()
+    told = summary(plan)
+    return told[:1].upper() + told[1:] if told else verb_word(plan.verb).capitalize()
 
 
 def target_name(plan: Plan) -> str:
@@ -132,7 +141,8 @@ def _dry_run(plan: Plan, glyphs: Glyphs, cells: int) -> list[Line]:
 
 
 def _changed(change: FieldChange, glyphs: Glyphs) -> Line:
-    before = (Span(change.before, Role.MUTED), Span(f" {glyphs.arrow} ")) if change.before else ()
+    hidden = change.before.startswith("(")
+    before = () if hidden else (Span(change.before or "unset", Role.MUTED), Span(f" {glyphs.arrow} "))
     after = Span(change.after, Role.STRONG) if change.after else Span("removed", Role.WARN)
     beside = Span("  beside the plan", Role.WARN) if not change.asked else Span("")
     return line(Span(f"   {change.path}  ", Role.TEXT), *before, after, beside)
@@ -298,7 +308,7 @@ def ending_title(plan: Plan, ending: Outcome | Refusal) -> str:
     """How it ended, how long it took, what it was: "APPLIED in 37 s: roll back diabetes to 2"."""
     word, _ = outcome_word(ending)
     took = f" in {ending.duration_s:.0f} s" if isinstance(ending, Outcome) and ending.duration_s >= 1 else ""
-    return f"{word}{took}: {plan.summary or f'{verb_word(plan.verb)} {plan.target.name}'}"
+    return f"{word}{took}: {summary(plan) or f'{verb_word(plan.verb)} {plan.target.name}'}"
 
 
 _UNKNOWN_NEXT: Final = (

@@ -16,6 +16,7 @@ from mlrelease_tui.presentation.checks import check_lines
 from mlrelease_tui.presentation.endpoint import History, verdict_lines
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, wrapped
+from mlrelease_tui.presentation.steps import known, steps
 from mlrelease_tui.presentation.table import Column
 from mlrelease_tui.presentation.times import age, clock
 
@@ -60,17 +61,10 @@ def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs) -> dict[str, Sp
         "version": Span(words.versions(status.endpoint, glyphs), Role.CANARY),
         "phase": Span(rollout.phase.value, PHASE_ROLES[rollout.phase]),
         "step": Span(step(rollout)),
-        "canary": _known(words.weight(canary.weight_bp if canary else None), status),
+        "canary": known(words.weight(canary.weight_bp if canary else None), status),
         "started": Span(age(rollout.started_at, now)),
         "by": Span(str(stamp.by) if stamp else "", Role.TEXT),
     }
-
-
-def _known(text: str, status: EndpointStatus, width: int = 0) -> Span:
-    """A value of an endpoint, as wide as asked for; with `~` where it is what was last known."""
-    if status.stale_since is None or text == words.UNKNOWN:
-        return Span(f"{text:<{width}}")
-    return Span(f"~{text:<{width}}", Role.STALE)
 
 
 def detail(
@@ -101,31 +95,6 @@ def detail(
         rows += verdict_lines(status.verdict, width)
     rows += events(status, audit, now, width)
     return [clip(item, width) for item in rows]
-
-
-def steps(status: EndpointStatus, glyphs: Glyphs, width: int) -> list[Line]:
-    """A bar of the canary's weight and the steps with the one being taken marked."""
-    rollout = status.endpoint.rollout
-    canary = status.endpoint.canary
-    weight = canary.weight_bp if canary else None
-    after = rollout.next_step
-    tail = f" {_known(words.weight(weight), status).text}"
-    if after is not None:
-        tail += f"  next {words.weight(after.weight_bp)}" if after.weight_bp is not None else f"  next {after.label}"
-    if rollout.phase in {Phase.WAITING, Phase.HELD}:
-        tail += "  needs: a person"
-    room = max(min(width - len(tail) - 5, 60), 10)
-    rows = [line(" [", Span(symbols.bar((weight or 0) / 10_000, room, glyphs), Role.BAR), "]", Span(tail, Role.STRONG))]
-    if rollout.steps:
-        shown: list[Span | str] = [Span(" steps ", Role.MUTED)]
-        for item in rollout.steps:
-            text = words.weight(item.weight_bp) if item.weight_bp is not None else str(item.label)
-            here = rollout.step_index == item.index
-            done = rollout.step_index is not None and item.index < rollout.step_index
-            role = Role.CANARY if here else Role.TEXT if done else Role.MUTED
-            shown.append(Span(f"[{text}] " if here else f"{text} ", role))
-        rows.append(line(*shown))
-    return rows
 
 
 def gates(status: EndpointStatus, history: History, glyphs: Glyphs, width: int) -> list[Line]:
@@ -167,7 +136,7 @@ def gates(status: EndpointStatus, history: History, glyphs: Glyphs, width: int) 
     rows.append(
         line(
             Span(" ready  ", Role.MUTED),
-            *(_known(words.replicas(item.ready, item.desired), status, spark + 8) for item in (stable, canary)),
+            *(known(words.replicas(item.ready, item.desired), status, spark + 8) for item in (stable, canary)),
         )
     )
     return rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textual.events import Key as KeyEvent
 from textual.message import Message
 
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, cut, fit
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, cut, fit, width
 from mlrelease_tui.widgets.canvas import Canvas
 from mlrelease_tui.widgets.keys import bindings, display
 
@@ -60,14 +60,18 @@ class Menu(Canvas, can_focus=True):
 
     def line_at(self, y: int) -> Line:
         if y == 0:
-            said = Span(f"  {self._said}", Role.WARN) if self._said else Span("  Esc closes", Role.MUTED)
-            return (Span(f" {self._title}", Role.TITLE), said)
+            if self._said:
+                return (Span(cut(f" {self._said}", self.size.width), Role.WARN),)
+            return (Span(f" {self._title}", Role.TITLE), Span("  Esc closes", Role.MUTED))
         if y > len(self._items):
             return EMPTY
         item = self._items[y - 1]
         if item.reason:
-            text = fit(f"   {display(item.key)}  {item.text}", 44)
-            return (Span(text, Role.MUTED), Span(cut(f" {item.reason}", self.size.width - 45), Role.MUTED))
+            text = f"   {display(item.key)}  {item.text}"
+            # In one column where it fits; else as near as it can be, so that as little as possible of the reason is cut.
+            spare = max(self.size.width - 1 - width(item.reason), width(text) + 1)
+            text = fit(text, min(spare, 44))
+            return (Span(text, Role.MUTED), Span(cut(f" {item.reason}", self.size.width - width(text)), Role.MUTED))
         native = Span(cut(f"  = {item.native}", self.size.width - 45), Role.MUTED) if item.native else Span("")
         return (Span(f"   {display(item.key)}", Role.KEY), Span(fit(f"  {item.text}", 40)), native)
 

@@ -374,7 +374,7 @@ class PlanPanel(Vertical):
         if self.stance is Stance.SENT:
             rows = view.progress(self._action, self._glyphs, cells) if self._action else []
             return (
-                self._titled(f"UNDER WAY: {plan.summary or view.verb_word(plan.verb)}", cells),
+                self._titled(f"UNDER WAY: {view.summary(plan) or view.verb_word(plan.verb)}", cells),
                 rows or [line(Span(" recording the intent", Role.MUTED))],
             )
         heading = view.title(plan, self._now(), self._glyphs, cells)

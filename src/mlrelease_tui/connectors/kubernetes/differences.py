@@ -50,6 +50,22 @@ _PLAIN: Final = frozenset(
 )
 """Texts of a template that may be quoted, with all that is below them."""
 
+_DEFAULTS: Final[Mapping[str, tuple[object, ...]]] = {
+    "dnsPolicy": ("ClusterFirst",),
+    "failureThreshold": (3,),
+    "imagePullPolicy": ("Always", "IfNotPresent"),
+    "periodSeconds": (10,),
+    "protocol": ("TCP",),
+    "restartPolicy": ("Always",),
+    "schedulerName": ("default-scheduler",),
+    "successThreshold": (1,),
+    "terminationGracePeriodSeconds": (30,),
+    "terminationMessagePath": ("/dev/termination-log",),
+    "terminationMessagePolicy": ("File",),
+    "timeoutSeconds": (1,),
+}
+"""What the server puts into a pod template that says nothing: a template that it has seen is the same with them as without."""
+
 _Path = tuple[str, ...]
 _Absent: Final = object()
 
@@ -70,11 +86,15 @@ def changes_of(
     """Every field in which `after`, the answer of a dry run on `subresource`, differs from `before`, in the order of their paths.
 
     `asked` are the JSON pointers that the write names; what lies at, above or below none of them is told as not asked for. What the
-    server keeps by itself (versions, owners of fields, the status beside a write of the spec) is left out.
+    server keeps by itself (versions, owners of fields, the status beside a write of the spec) is left out, and so is what is only a
+    default written down.
     """
     named = [_split(pointer) for pointer in asked]
     found: list[FieldChange] = []
-    for path, old, new in _differences(*_compared(before, after, subresource)):
+    differences = list(_differences(*_compared(before, after, subresource)))
+    # The image is what everybody looks for.
+    differences.sort(key=lambda one: one[0][-1] != "image")
+    for path, old, new in differences:
         told = FieldChange(target, _dotted(path), old, new, any(_touch(path, one) for one in named))
         if told not in found:
             found.append(told)
@@ -102,9 +122,9 @@ def _spec(item: Object) -> Object:
 
 
 def _differences(old: Any, new: Any, path: _Path = ()) -> Iterator[tuple[_Path, str, str]]:
-    if old == new:
-        return
     here = path[-1] if path else ""
+    if old == new or _is_default(old, new, path):
+        return
     if here == "env":
         yield from _environment(old, new, path)
     elif here in _HIDING:
@@ -117,6 +137,12 @@ def _differences(old: Any, new: Any, path: _Path = ()) -> Iterator[tuple[_Path, 
         yield from _listed(old or [], new or [], path)
     else:
         yield path, *_values(old, new, path)
+
+
+def _is_default(old: Any, new: Any, path: _Path) -> bool:
+    """Whether only a default of the API was written down, or left out again."""
+    pods = any(part.partition("[")[0] in _TEMPLATES for part in path)
+    return pods and (old is None or new is None) and (new if old is None else old) in _DEFAULTS.get(path[-1], ())
 
 
 def _is(kind: type, value: Any) -> bool:
