@@ -130,7 +130,7 @@ def test_a_key_that_comes_before_all_is_wired_is_answered_after_it(
         assert "READ-ONLY" in terminal.text
         assert "= Roll back iris" not in terminal.text, "there is a plan, and nobody could have made it"
         (folder / "may-load").touch()
-        terminal.wait_for("= Roll back iris to 1")
+        terminal.wait_for("= Roll back iris to v1")
 
 
 def test_quitting_before_all_is_wired_is_clean(folder: Path, opened: Callable[[], Terminal]) -> None:

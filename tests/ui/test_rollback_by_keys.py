@@ -202,7 +202,7 @@ async def test_every_outcome_is_said_in_words(kind: OutcomeKind) -> None:
         await driver.plan.ready()
         await driver.plan.confirm()
         await driver.plan.stands(Stance.DONE)
-        assert f"{kind.value.upper()}: roll back fraud-scorer to 41" in driver.text
+        assert f"{kind.value.upper()}: roll back fraud-scorer to v41" in driver.text
 
 
 async def test_a_refusal_says_why_and_what_to_do() -> None:

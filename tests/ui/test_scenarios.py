@@ -45,13 +45,13 @@ async def test_roll_back(tmp_path: Path) -> None:
         assert "2 90%, 3 10% → 2 100%" in driver.line_with("traffic ")
         assert "champion v3 → v2" in driver.line_with(" alias ")
         assert "best effort" in driver.line_with("champion")
-        assert "y = Roll back fraud to 2" in driver.text
+        assert "y = Roll back fraud to v2" in driver.text
         await driver.plan.confirm()
         assert driver.seat.backend.written == [], "read-only: nothing is sent"
         await driver.press("plan.arm")
         await driver.plan.confirm()
         panel = await driver.plan.stands(Stance.DONE)
-        assert "APPLIED" in driver.line_with("roll back fraud to 2")
+        assert "APPLIED" in driver.line_with("roll back fraud to v2")
         assert "users' traffic is back: v2 100%" in driver.text
         assert "alias champion at v2" in driver.text
         assert panel.plan is not None
