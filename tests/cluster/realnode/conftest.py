@@ -17,7 +17,7 @@ from tests.cluster.realnode.traffic import Prometheus, Router
 
 
 @pytest.fixture(scope="session")
-def able() -> None:
+def able(control_plane: ControlPlane) -> None:
     """A machine that can be a node. One that can't is skipped everywhere; what is missing on one that can fails where CI is set."""
     host.require()
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from tests.cluster.api import ANALYSIS_TEMPLATES, wait_for
 from tests.cluster.argo_bench import Seat, seated
 from tests.cluster.realnode.bench import CANARY, NAME, REPLICAS, STABLE, Stage, error_share
+from tests.cluster.realnode.node import NAME as NODE_NAME
 from tests.cluster.realnode.observing import Observer
 from tests.cluster.realnode.traffic import Prometheus
 
@@ -26,16 +28,20 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.timeout(300)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A version that never gets ready: what our tool says of it, and what its last run had printed."""
+    """A version that never gets ready: how it ends, and what its last run had printed."""
 
     version: str
-    told: str
+    ended: str
     printed: str
+
+    @property
+    def told(self) -> str:
+        return rf"1 pod CrashLoopBackOff \(\d+ restarts?, last {self.ended}\)"
 
 
 CASES = (
-    Case("crashing", r"1 pod CrashLoopBackOff \(\d+ restarts?, last Error 3\)", "ValueError: the model was saved by"),
-    Case("greedy", r"1 pod CrashLoopBackOff \(\d+ restarts?, last OOMKilled 137\)", "version greedy: taking memory"),
+    Case("crashing", "Error 3", "ValueError: the model was saved by"),
+    Case("greedy", "OOMKilled 137", "version greedy: taking memory"),
 )
 
 
@@ -74,6 +80,15 @@ async def test_a_canary_that_never_gets_ready_is_seen_as_what_it_is_and_rolled_b
             assert case.printed in tail.lines[-1]
             (pod,) = stage.pods()[case.version]
             assert str(tail.source) == f"{pod['metadata']['name']}/model"
+            details = await seat.connector.details(endpoint)
+            (replica,) = (one for one in details.replicas if one.variant == endpoint.canary.name)
+            assert (str(replica.name), str(replica.node)) == (pod["metadata"]["name"], NODE_NAME)
+            assert not replica.ready
+            assert replica.restarts > 0
+            assert case.ended in replica.why
+            backed_off = [one for one in details.happenings if one.warning and one.reason == "BackOff"]
+            assert backed_off
+            assert pod["metadata"]["name"] in backed_off[0].about
             fleet = next(found for found in await seat.connector.endpoints() if found.ref == endpoint.ref)
             assert fleet.canary is not None
             assert "1 pod " in fleet.canary.message
@@ -96,7 +111,8 @@ async def test_a_canary_that_answers_errors_is_seen_by_its_failed_check_and_roll
             assert (str(gate.name), gate.result) == ("errors", GateResult.FAILED)
             assert float(gate.measured.strip("[]")) > 0.3
             assert any("errors failed" in problem for problem in endpoint.problems)
-            assert stage.weights() == {STABLE: 100, CANARY: 0}
+            # An abort is dated a moment before the weights follow.
+            wait_for(lambda: stage.weights() == {STABLE: 100, CANARY: 0}, otherwise=lambda: str(stage.weights()))
             counts = await observer.counts(endpoint)
             assert counts["1"].errors == 0
             assert counts["erring"].requests > 0
@@ -114,3 +130,24 @@ async def test_a_canary_that_answers_errors_is_seen_by_its_failed_check_and_roll
     counted = stage.counted()
     assert counted[CANARY, "500"] == sums.failed == before.failed
     assert counted[STABLE, "200"] + counted[CANARY, "200"] == sums.sent - sums.failed
+
+
+async def test_what_a_real_container_prints_is_followed_as_it_is_printed(stage: Stage, tmp_path: Path) -> None:
+    stage.set_up(version="erring")
+    async with seated(stage.cluster.kubeconfig, stage.namespace, tmp_path) as seat:
+        endpoint = await seat.look(NAME)
+        assert endpoint.stable is not None
+        wish = LogWish(endpoint.ref, raw(endpoint.stable.name))
+        before = await seat.connector.logs(endpoint, wish)
+        assert len(before) == REPLICAS
+        assert all("version erring: ready" in " ".join(tail.lines) for tail in before)
+        failed = {str(tail.source): len(tail.lines) for tail in before}
+        async with asyncio.timeout(60), aclosing(seat.connector.follow(endpoint, wish)) as following:  # type: ignore[type-var]
+            await anext(following)
+            # Every second request of each pod fails, and is printed.
+            stage.codes(stage.router, 4 * REPLICAS)
+            async for tails in following:
+                now = {str(tail.source): len(tail.lines) for tail in tails}
+                if now.keys() == failed.keys() and all(now[source] > failed[source] for source in now):
+                    break
+        assert all("ZeroDivisionError: request" in tail.lines[-1] for tail in tails)
