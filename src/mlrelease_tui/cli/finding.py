@@ -33,6 +33,10 @@ def match(name: str, refs: Iterable[Ref], *, what: str, silent: Collection[str] 
     known = sorted(refs)
     exact = [ref for ref in known if ref.id == name]
     found = exact or [ref for ref in known if ref.id.endswith(f"/{name}")]
+    twins = [ref for ref in known if ref.name.partition(".")[2] == name]
+    if not found and len(twins) > 1:
+        # Where several kinds have a name their addresses hold the kind before it.
+        found = twins
     if len(found) == 1:
         return found[0]
     if found:

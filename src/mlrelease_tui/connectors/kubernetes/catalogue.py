@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -30,6 +31,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import (
     Sighting,
     Workload,
     World,
+    addressed,
 )
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Phase, VerbSupport
@@ -42,10 +44,12 @@ time (a controller that does not react, a deadline that passes)."""
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One endpoint as it was read: what it was read from, and when (monotonic seconds). `pods` selects the pods of one that is not
-    ready, None for the others."""
+    """One endpoint as it was read: what it was read from, and when (monotonic seconds). `own` is the name of its object, `called`
+    another one where that is not enough; `pods` selects the pods of one that is not ready, None for the others."""
 
     workload: Workload
+    own: str
+    called: str
     endpoint: Endpoint
     touched: frozenset[Token]
     read_s: float
@@ -98,10 +102,10 @@ class Catalogue:
             if not entry.touched.isdisjoint(tokens)
         }
 
-    def workload(self, ref: EndpointRef) -> Workload | None:
-        """Which workload an endpoint is, None where it is not known."""
+    def known(self, ref: EndpointRef) -> tuple[Workload, str] | None:
+        """Which workload an endpoint is and the name of its object, None where it is not known."""
         entry = self._entries.get(raw(ref.namespace), {}).get(ref)
-        return entry.workload if entry is not None else None
+        return (entry.workload, entry.own) if entry is not None else None
 
     @property
     def passed_over(self) -> int:
@@ -177,13 +181,13 @@ class Catalogue:
     ) -> dict[EndpointRef, _Entry]:
         kept = {(entry.workload.kind, entry.endpoint.uid): entry for entry in before.values()}
         found: dict[EndpointRef, _Entry] = {}
-        for workload, sighting in sighted(terms, world):
+        for workload, sighting, called in told_apart(sighted(terms, world)):
             known = kept.get((workload.kind, uid(sighting.item)))
-            if known is not None and known.touched.isdisjoint(changed) and not self._is_due(known):
+            same = known is not None and known.called == called
+            if known is not None and same and known.touched.isdisjoint(changed) and not self._is_due(known):
                 entry = known
             else:
-                entry = self._entry(terms, world, workload, sighting, known, seen_at)
-            # What another kind has the name of already would be taken for it: the first one is meant.
+                entry = self._entry(terms, world, (workload, sighting, called), known, seen_at)
             found.setdefault(entry.endpoint.ref, entry)
         self._passed_over[place] = sum(
             workload.passed_over(world, terms.served) for workload in terms.workloads if isinstance(workload, Choosing)
@@ -194,13 +198,14 @@ class Catalogue:
         self,
         terms: Terms,
         world: NamespaceWorld,
-        workload: Workload,
-        sighting: Sighting,
+        seen: tuple[Workload, Sighting, str],
         known: _Entry | None,
         seen_at: datetime,
     ) -> _Entry:
+        workload, sighting, called = seen
         world.take_touched()
-        endpoint = workload.read(sighting, world, terms.served, terms.frame).endpoint
+        frame = replace(terms.frame, called=called) if called else terms.frame
+        endpoint = workload.read(sighting, world, terms.served, frame).endpoint
         pods = None
         if isinstance(workload, Podded) and any((item.ready or 0) < (item.desired or 0) for item in endpoint.variants):
             pods = workload.selector(sighting, world, terms.served)
@@ -212,16 +217,25 @@ class Catalogue:
             # Thousands of endpoints say the same of their verbs.
             verbs = tuple(self._verbs.setdefault(verb, verb) for verb in endpoint.verbs)
             endpoint = replace(endpoint, verbs=verbs, observed_at=seen_at)
-        return _Entry(workload, endpoint, touched, self._monotonic(), pods)
+        return _Entry(workload, sighting.name, called, endpoint, touched, self._monotonic(), pods)
 
     def reading(self, ref: EndpointRef, terms: Terms) -> Reading | None:
         """One endpoint read anew from the mirror, with its driver; None where it is not there."""
         world = NamespaceWorld(self._mirror.shelves(), raw(ref.namespace), terms.choice)
-        wanted = self.workload(ref)
+        wanted = self.known(ref)
+        frame = replace(terms.frame, called=raw(ref.name))
         for workload, sighting in sighted(terms, world):
-            if workload is wanted and sighting.name == raw(ref.name):
-                return workload.read(sighting, world, terms.served, terms.frame)
+            if (workload, sighting.name) == wanted:
+                return workload.read(sighting, world, terms.served, frame)
         return None
+
+
+def told_apart(found: Iterable[tuple[Workload, Sighting]]) -> Iterator[tuple[Workload, Sighting, str]]:
+    """Endpoints of one namespace with what each is called: kind and name where several have one name, "" for its own name."""
+    seen = list(found)
+    names = Counter(sighting.name for _, sighting in seen)
+    for workload, sighting in seen:
+        yield workload, sighting, addressed(workload.kind, sighting.name) if names[sighting.name] > 1 else ""
 
 
 def sighted(terms: Terms, world: World) -> Iterator[tuple[Workload, Sighting]]:

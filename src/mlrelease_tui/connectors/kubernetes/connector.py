@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +17,7 @@ from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.catalogue import Catalogue, Terms
 from mlrelease_tui.connectors.kubernetes.details import Detailing
 from mlrelease_tui.connectors.kubernetes.discovery import Served, discover
+from mlrelease_tui.connectors.kubernetes.finding import Finding
 from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
 from mlrelease_tui.connectors.kubernetes.link import warnings_of
 from mlrelease_tui.connectors.kubernetes.logs import PodLogs
@@ -67,7 +69,8 @@ class KubernetesConnector:
         self._served: Served | None = None
         self._served_s = 0.0
         self._discovering = asyncio.Lock()
-        self._looked: OrderedDict[EndpointRef, tuple[Workload, Reading]] = OrderedDict()
+        self._finding = Finding(self._api, ALL, _choice_of(settings))
+        self._looked: OrderedDict[EndpointRef, tuple[tuple[Workload, str], Reading]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"KubernetesConnector({self.name!r}, {self._context.name!r})"
@@ -132,24 +135,22 @@ class KubernetesConnector:
 
     async def endpoint(self, ref: EndpointRef) -> Endpoint:
         served = await self._discovered()
-        key = (raw(ref.namespace), raw(ref.name))
-        known = self._catalogue.workload(ref)
-        frame = self._frame()
-        for workload in [known] if known is not None else [item for item in ALL if item.needs(served)]:
-            try:
-                world = await workload.look(self._api, served, key)
-            except NotFound:
-                continue
-            for sighting in workload.sightings(world, served):
-                if (sighting.namespace, sighting.name) == key:
-                    reading = workload.read(sighting, world, served, frame)
-                    self._remember(ref, workload, reading)
-                    return reading.endpoint
-        self._looked.pop(ref, None)
-        raise NotFound(f"{self.name} has no endpoint {ref}", hint="`mlrelease status` lists the endpoints")
+        found = await self._finding.find(served, ref, self._known(ref))
+        if found is None:
+            self._looked.pop(ref, None)
+            raise NotFound(f"{self.name} has no endpoint {ref}", hint="`mlrelease status` lists the endpoints")
+        frame = replace(self._frame(), called=raw(ref.name))
+        reading = found.workload.read(found.sighting, found.world, served, frame)
+        self._remember(ref, (found.workload, found.sighting.name), reading)
+        return reading.endpoint
 
-    def _remember(self, ref: EndpointRef, workload: Workload, reading: Reading) -> None:
-        self._looked[ref] = (workload, reading)
+    def _known(self, ref: EndpointRef) -> tuple[Workload, str] | None:
+        """Which workload is meant: by the fleet as it is, else as it was when a plan was made."""
+        looked = self._looked.get(ref)
+        return self._catalogue.known(ref) or (looked[0] if looked is not None else None)
+
+    def _remember(self, ref: EndpointRef, known: tuple[Workload, str], reading: Reading) -> None:
+        self._looked[ref] = (known, reading)
         self._looked.move_to_end(ref)
         while len(self._looked) > _REMEMBERED:
             self._looked.popitem(last=False)
@@ -235,7 +236,7 @@ class KubernetesConnector:
 
     def _terms(self, served: Served) -> Terms:
         settings = self._settings
-        return Terms(ALL, served, self._frame(), Choice(settings.options.get("all") is True, settings.bound))
+        return Terms(ALL, served, self._frame(), _choice_of(settings))
 
     def _frame(self) -> Frame:
         settings = self._settings
@@ -264,6 +265,12 @@ class KubernetesConnector:
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         return await self._performing.rehearse(write)
+
+
+def _choice_of(settings: Settings) -> Choice:
+    # What is bound by kind and name is bound by its name: which of the two the binding means is told by the address.
+    plain = {(place, own) for place, called in settings.bound if (own := called.partition(".")[2])}
+    return Choice(settings.options.get("all") is True, settings.bound | plain)
 
 
 def _context_of(settings: Settings) -> Context:

@@ -12,8 +12,10 @@ from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.mirror import Key
-from mlrelease_tui.connectors.kubernetes.objects import owner_uid
+from mlrelease_tui.connectors.kubernetes.objects import name, namespace, owner_uid
+from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.text import SafeText
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,19 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What every endpoint of a connection shares."""
+    """What every endpoint of a connection shares. `called` is what the endpoint that is read is called where its own name is not
+    enough, since another kind has one of that name too; "" for its own name."""
 
     connection: str
     environment: str
     context: str
     registry: str
     now: datetime
+    called: str = ""
+
+    def ref(self, item: Object) -> EndpointRef:
+        """The address of the endpoint that this object is."""
+        return EndpointRef(self.connection, SafeText(namespace(item)), SafeText(self.called or name(item)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,11 @@ class Podded(Protocol):
     def selector(self, sighting: Sighting, world: World, served: Served) -> Object:
         """The label selector of its pods."""
         ...
+
+
+def addressed(kind: str, own: str) -> str:
+    """What an endpoint is called where others in its namespace have its name: "deployment.fraud", "canary-pair.fraud"."""
+    return f"{kind.lower().replace(' ', '-')}.{own}"
 
 
 def world_of(objects: Mapping[Resource, Iterable[Object]]) -> World:

@@ -42,7 +42,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.argo_traffic import counted_b
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import Kinds
 from mlrelease_tui.connectors.kubernetes.workloads.routes_owners import claimed_routes
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
     ALL_TRAFFIC_BP,
     Endpoint,
@@ -187,7 +186,7 @@ def _endpoint(
     history = standing.history
     variants = _variants(standing, pods, series)
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=_revision(standing),
         variants=variants,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlrelease_tui.connectors.kubernetes.objects import at, count, text
+from mlrelease_tui.connectors.kubernetes.objects import at, count, name, text
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Patch, add, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
@@ -80,7 +80,7 @@ class Running(Writing):
         )
         expects = watched(expects, endpoint)
         ops = (*self._guard(), test("/spec/replicas", now), put("/spec/replicas", replicas))
-        target = f"rollouts.argoproj.io/{endpoint.ref.name} --replicas={replicas}"
+        target = f"rollouts.argoproj.io/{name(standing.item)} --replicas={replicas}"
         return (
             self._patch(
                 Patch(self._kinds.rollouts, standing.item, ops),

@@ -35,7 +35,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.deployment_driver import Depl
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import RESTARTED, Standing, standing_of
 from mlrelease_tui.connectors.kubernetes.workloads.models import shown
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Native, Phase, Role, Rollout, Strategy, Variant
 from mlrelease_tui.domain.text import SafeText
 
@@ -126,7 +125,7 @@ def _endpoint(standing: Standing, frame: Frame, variants: tuple[Variant, ...], s
     item, identity = standing.item, standing.target
     progress = condition(item, "Progressing")
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=revision_of(standing),
         variants=variants,

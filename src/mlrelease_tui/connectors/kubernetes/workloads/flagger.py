@@ -39,7 +39,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import (
 )
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_writes import Kinds
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
     ALL_TRAFFIC_BP,
     Endpoint,
@@ -177,7 +176,7 @@ def _endpoint(standing: Standing, frame: Frame, pods: Pods) -> Endpoint:
     rollout = _rollout(standing, frame)
     previous = standing.primary.previous if standing.primary is not None and not rollout.in_flight else ""
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=_revision(standing),
         variants=_variants(standing, rollout, pods),

@@ -23,7 +23,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.jobs_driver import JobDriver,
 from mlrelease_tui.connectors.kubernetes.workloads.jobs_standing import SCHEDULED, Schedule, ended, schedule_of, told
 from mlrelease_tui.connectors.kubernetes.workloads.models import shown
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Native, Phase, Role, Rollout, Stamp, Strategy, Variant
 from mlrelease_tui.domain.text import SafeText
 
@@ -166,7 +165,7 @@ def _endpoint(
         started_at=when(started_at),
     )
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=hashlib.sha256(json.dumps(revision).encode()).hexdigest()[:16],
         variants=(variant,),

@@ -32,7 +32,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.knative_driver import Knative
 from mlrelease_tui.connectors.kubernetes.workloads.knative_standing import SLOW_S, Standing
 from mlrelease_tui.connectors.kubernetes.workloads.kserve import KNATIVE, OF_SERVICE, revisions_of
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Native, Phase, Role, Rollout, Strategy, Variant
 from mlrelease_tui.domain.text import SafeText
 
@@ -77,7 +76,7 @@ def _endpoint(standing: Standing, frame: Frame) -> Endpoint:
     ready = condition(item, "Ready")
     past = [version for version in marks.history_of(item) if version != standing.version(standing.stable)]
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=_revision(standing),
         variants=_variants(standing),

@@ -28,7 +28,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.kserve_standard import Standa
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_standing import RESTARTED, SLOW_S, Standing
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_writes import LATEST_GETS, NEWEST, READY
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
     BindingSource,
     Endpoint,
@@ -139,7 +138,7 @@ def base_of(item: Object, model: str, frame: Frame) -> Mapping[str, object]:
     source = BindingSource.ANNOTATION if marks.MODEL in notes(item) else BindingSource.LABEL
     identity = Identity(said or model, "", "", source if said else BindingSource.STORAGE_URI)
     return {
-        "ref": EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        "ref": frame.ref(item),
         "uid": uid(item),
         "observed_at": frame.now,
         "environment": frame.environment,

@@ -25,7 +25,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import RE
 from mlrelease_tui.connectors.kubernetes.workloads.pair_driver import PairDriver
 from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import Pair, picks, reached_of, role_of
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
     ALL_TRAFFIC_BP,
     BindingSource,
@@ -147,7 +146,7 @@ def _endpoint(pair: Pair, frame: Frame, scalers: tuple[str, ...], world: World, 
     reasons = [text(condition(one.item, "Progressing"), "reason") or "no status" for one in (stable, pair.canary)]
     parts = [revision_of(stable), revision_of(pair.canary), marks.said(service, marks.HOLD), pair.steps]
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(service)), SafeText(name(service))),
+        frame.ref(service),
         uid=uid(service),
         revision=hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16],
         variants=_variants(pair, world, served),

@@ -9,14 +9,13 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from mlrelease_tui.connectors.kubernetes import marks
-from mlrelease_tui.connectors.kubernetes.objects import at, name, namespace, uid
+from mlrelease_tui.connectors.kubernetes.objects import at, name, uid
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import revision_of
 from mlrelease_tui.connectors.kubernetes.workloads.routes_standing import Behind, Standing
 from mlrelease_tui.connectors.kubernetes.workloads.routes_taken import UNSAID
 from mlrelease_tui.connectors.kubernetes.workloads.steps import step_index
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
     BindingSource,
     Endpoint,
@@ -43,7 +42,7 @@ def endpoint_of(kind: str, standing: Standing, frame: Frame, hosts: Sequence[str
     )
     phase = _phase(standing)
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=_revision(standing),
         variants=tuple(_variants(standing)),
