@@ -56,7 +56,7 @@ class SeldonDriver(Writing):
             Verb.HOLD: lambda: self.hold(endpoint, Hold(SafeText("nobody"), SafeText())),
             Verb.CONTINUE: lambda: self.resume(endpoint),
             Verb.ABORT: lambda: self.abort(endpoint),
-            Verb.ROLLBACK: lambda: self.roll_back(endpoint, Artifact(self._somewhere())),
+            Verb.ROLLBACK: lambda: self.roll_back(endpoint, self._somewhere()),
             Verb.SCALE: lambda: self.scale(endpoint, -1),
             Verb.SHADOW: lambda: self.shadow(endpoint, _UNHEARD_OF, ALL_TRAFFIC_BP),
         }
@@ -272,8 +272,9 @@ class SeldonDriver(Writing):
         if weight_bp == 0:
             if there is None:
                 raise Refused(f"{endpoint.ref.name} has no shadow", hint="there is nothing to take away")
-            gone = Effect("mirrored", "not mirrored", "mirror it again",
-                          self._expect(absent=(str(SafeText(there.name)),)), SETTLE_S)  # fmt: skip
+            absent = (str(SafeText(there.name)),)
+            expects = self._expect(absent=absent, weights=named(standing.shares))
+            gone = Effect("mirrored", "not mirrored", "mirror it again", expects, SETTLE_S)
             return (self._patch((*self._guard(), remove(f"{_ROOT}/{there.index}")), gone),)
         if there is not None:
             raise Refused(f"{endpoint.ref.name} has a shadow: Seldon takes one", hint="end that one first, with 0%")
@@ -347,13 +348,10 @@ class SeldonDriver(Writing):
         noted = self._noted(standing.versions[standing.stable]) if weight_bp else {}
         return self._patch(tuple(ops), effect, notes=noted)
 
-    def _somewhere(self) -> str:
+    def _somewhere(self) -> Artifact:
+        """A version to which it could be rolled back, for whoever asks whether it can; one that nobody knows may be named, too."""
         standing = self._standing
         others = [one for name_, one in standing.predictors.items() if name_ != standing.stable]
         if standing.in_flight or any(not one.works for one in others):
-            return standing.versions[standing.stable]
-        if others:
-            return others[0].identity.version
-        if previous := self._endpoint.previous_version:
-            return str(previous)
-        raise Refused(f"nothing is known that {self._endpoint.ref.name} ran before", hint="name the version")
+            return Artifact(standing.versions[standing.stable])
+        return _UNHEARD_OF

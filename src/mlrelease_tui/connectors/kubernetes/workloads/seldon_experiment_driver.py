@@ -69,7 +69,7 @@ class ExperimentDriver(Writing):
             Verb.HOLD: lambda: self.hold(endpoint, Hold(SafeText("nobody"), SafeText())),
             Verb.CONTINUE: lambda: self.resume(endpoint),
             Verb.ABORT: lambda: self.abort(endpoint),
-            Verb.ROLLBACK: lambda: self.roll_back(endpoint, Artifact(self._somewhere())),
+            Verb.ROLLBACK: lambda: self.roll_back(endpoint, self._somewhere()),
         }
 
     def native(self) -> Mapping[Verb, str]:
@@ -256,16 +256,14 @@ class ExperimentDriver(Writing):
         noted = self._noted(experiment.versions[experiment.stable]) if forward or version else {}
         return self._patch((*ops, *writes), effect, notes=noted, assumes=assumes)
 
-    def _somewhere(self) -> str:
+    def _somewhere(self) -> Artifact:
+        """A version to which it could be rolled back, for whoever asks whether it can; one that nobody knows may be named, too."""
         experiment = self._experiment
         if experiment.in_flight or not experiment.serving:
-            return experiment.versions[experiment.stable]
+            return Artifact(experiment.versions[experiment.stable])
         now = experiment.versions[experiment.stable]
-        others = [version for version in experiment.versions.values() if version != now]
-        found = str(self._endpoint.previous_version) or next(iter(others), "")
-        if not found:
-            raise Refused(f"nothing is known that {self._endpoint.ref.name} served before", hint="name the version")
-        return found
+        others = [one.version for one in experiment.models.values() if one.version != now and one.loaded]
+        return Artifact(others[0]) if others else _UNHEARD_OF
 
 
 def _loads(model: Model, version: str) -> tuple[tuple[str, str], ...]:

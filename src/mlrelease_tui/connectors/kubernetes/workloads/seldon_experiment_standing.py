@@ -109,4 +109,7 @@ class Experiment:
 
     @property
     def stamp(self) -> Stamp | None:
-        return marks.last_writer(marks.of_spec(self.item), MANAGER)
+        """The newest of its own and its candidates': a version is put on a Model."""
+        found = [marks.last_writer(marks.of_spec(self.item), MANAGER), *(one.stamp for one in self.models.values())]
+        known = [(stamp.at.timestamp(), stamp) for stamp in found if stamp is not None and stamp.at is not None]
+        return max(known, key=lambda one: one[0])[1] if known else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from mlrelease_tui.connectors.kubernetes import marks
@@ -46,17 +46,15 @@ class SeldonExperiments:
     def sightings(self, world: World, served: Served) -> Iterator[Sighting]:
         needed = self.needs(served)
         for item in world.of(needed[0]).values() if needed else ():
-            experiment = _experiment(item, world, needed[1])
-            if experiment.weights:
-                found = (*experiment.models.values(), *([experiment.mirror[0]] if experiment.mirror else ()))
-                claims = {uid(item), *(uid(one.item) for one in found if one.item is not None)}
+            if items(item, "spec", "candidates"):
+                claims = {uid(item), *(uid(one) for one in _models(item, world, needed[1]).values())}
                 yield Sighting(namespace(item), name(item), item, frozenset(claims))
 
     def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading:
         experiments, models = self.needs(served)
-        experiment = _experiment(sighting.item, world, models)
-        if not experiment.weights:
+        if not items(sighting.item, "spec", "candidates"):
             raise NotFound(f"{sighting.namespace}/{sighting.name} has no candidates", hint="read again")
+        experiment = _experiment(sighting.item, _models(sighting.item, world, models), frame)
         endpoint = _endpoint(experiment, frame)
         driver = ExperimentDriver(Kinds(experiments, models), experiment, endpoint, frame)
         return Reading(verbs_of(endpoint, driver), driver)
@@ -69,12 +67,18 @@ class SeldonExperiments:
         return world_of({needed[0]: [item], needed[1]: await some(api, needed[1], key[0])})
 
 
-def _experiment(item: Object, world: World, kind: Resource) -> Experiment:
+def _models(item: Object, world: World, kind: Resource) -> Mapping[str, Object]:
+    """The Models that it names, by name: none where it splits between Pipelines."""
+    if text(item, "spec", "resourceType") == "pipeline":
+        return {}
+    named = [*(text(one, "name") for one in items(item, "spec", "candidates")), text(item, "spec", "mirror", "name")]
     known = world.of(kind)
-    pipelines = text(item, "spec", "resourceType") == "pipeline"
+    return {one: found for one in named if one and (found := known.get((namespace(item), one))) is not None}
 
+
+def _experiment(item: Object, known: Mapping[str, Object], frame: Frame) -> Experiment:
     def found(called: str) -> Model:
-        return Model(called, None if pipelines else known.get((namespace(item), called)))
+        return Model(called, frame.now, known.get(called))
 
     models = {text(one, "name"): found(text(one, "name")) for one in items(item, "spec", "candidates")}
     mirrored = text(item, "spec", "mirror", "name")

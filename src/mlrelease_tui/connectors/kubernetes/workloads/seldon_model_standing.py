@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -20,14 +21,16 @@ from mlrelease_tui.domain.rollout import Stamp, Verb
 
 MANAGER: Final = "manager"
 """The field manager of Seldon's operators: their program's name."""
+_SAME_SECOND_S: Final = 2.0
 _PUT_THERE: Final = frozenset({Verb.PROMOTE, Verb.ROLLBACK})
 
 
 @dataclass(frozen=True)
 class Model:
-    """A Model, or a name that an Experiment gives and nothing has (`item` None)."""
+    """A Model, or a name that an Experiment gives and nothing has (`item` None), as it is `now`."""
 
     called: str
+    now: datetime
     item: Object | None = None
 
     @cached_property
@@ -48,11 +51,15 @@ class Model:
 
     @property
     def heard(self) -> bool:
-        """Whether the status is newer than the last version that we put there."""
+        """Whether the status is newer than the last version that we put there. Its times are whole seconds: one of the same second
+        is believed once nothing newer came for a while."""
         stamp, said = self.stamp, when(text(self.readiness, "lastTransitionTime"))
         if stamp is None or not stamp.intent_id or stamp.verb not in _PUT_THERE or stamp.at is None:
             return True
-        return said is not None and said >= stamp.at.replace(microsecond=0)
+        if said is None:
+            return False
+        same_second = said == stamp.at.replace(microsecond=0)
+        return said > stamp.at or (same_second and (self.now - stamp.at).total_seconds() >= _SAME_SECOND_S)
 
     @property
     def loaded(self) -> bool:
@@ -85,5 +92,5 @@ class Model:
         return said if isinstance(said, int) else self.desired
 
 
-def model_of(item: Object) -> Model:
-    return Model(name(item), item)
+def model_of(item: Object, now: datetime) -> Model:
+    return Model(name(item), now, item)

@@ -60,7 +60,7 @@ class SeldonModels:
 
     def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading:
         (resource,) = self.needs(served)
-        model = model_of(sighting.item)
+        model = model_of(sighting.item, frame.now)
         endpoint = _endpoint(model, frame)
         driver = ModelDriver(resource, model, endpoint, frame)
         return Reading(verbs_of(endpoint, driver), driver)
@@ -128,7 +128,7 @@ class ModelDriver(Writing):
             Verb.PROMOTE: lambda: self.start(endpoint, _UNHEARD_OF, ALL_TRAFFIC_BP),
             Verb.HOLD: lambda: self.hold(endpoint, Hold(SafeText("nobody"), SafeText())),
             Verb.CONTINUE: lambda: self.resume(endpoint),
-            Verb.ROLLBACK: lambda: self.roll_back(endpoint, Artifact(self._somewhere())),
+            Verb.ROLLBACK: lambda: self.roll_back(endpoint, _UNHEARD_OF),
             Verb.SCALE: lambda: self.scale(endpoint, -1),
         }
 
@@ -185,8 +185,3 @@ class ModelDriver(Writing):
         effect = Effect(f"{now}", f"{version}, once it is loaded", f"roll back to {now}", expects, SETTLE_S)
         ops = (self._same(), *model_ops(self._item, artifact))
         return self._patch(ops, effect, notes=self._noted(self._model.version))
-
-    def _somewhere(self) -> str:
-        if not self._endpoint.previous_version:
-            raise Refused(f"nothing is known that {self._endpoint.ref.name} served before", hint="name the version")
-        return str(self._endpoint.previous_version)
