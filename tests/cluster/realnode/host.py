@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -23,15 +24,23 @@ PLUGINS: Final = Path("/usr/lib/cni")
 """Where Debian's containernetworking-plugins are."""
 _CONTROLLERS: Final = ("cpu", "cpuset", "memory", "pids", "devices", "freezer")
 _PROGRAMS: Final = ("ip", "mount", "prometheus", "runc", "unshare")
+_PROBE: Final = """
+ip link add probe type bridge
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work
+mount -t overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt
+"""
+"""What a node does to a machine, in namespaces that end with it."""
 _OURS: Final = ("kubelet", "containerd", "containerd-shim", "runc", "modelserver", "pause", "ctr")
 _PATHS: Final = (
     "/etc/cni", "/opt/cni", "/opt/containerd", "/run/containerd", "/run/netns", "/run/flannel", str(PLACE),
     "/usr/libexec/kubernetes", "/var/lib/cni", "/var/lib/containerd", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods",
 )  # fmt: skip
 _SETTINGS: Final = ("vm", "kernel", "net/ipv4", "net/ipv6", "net/bridge", "net/netfilter", "fs/inotify")
+_EXPIRY: Final = re.compile(r" expires \d+sec")
 _RESTLESS: Final = (
     "kernel/random", "kernel/ns_last_pid", "kernel/pty/nr", "kernel/perf_event_max_sample_rate", "kernel/cad_pid",
-    "net/netfilter/nf_conntrack_count",
+    "kernel/hung_task_detect_count", "kernel/tainted", "net/netfilter/nf_conntrack_count",
 )  # fmt: skip
 """Kernel settings that move by themselves."""
 
@@ -40,17 +49,14 @@ def unfit() -> str:
     """Why this machine can't be a node whatever is installed, "" if it can."""
     if os.geteuid() != 0:
         return "a real node wants root"
-    # The kernel's own list: a sandbox may show the folder and give no controller.
     missing = [name for name in _CONTROLLERS if not _grouped(name)]
     if missing:
         return f"a real node wants control groups of version 1 to write to, there is none for {', '.join(missing)}"
-    if "overlay" not in Path("/proc/filesystems").read_text():
-        return "a real node wants overlayfs"
-    tried = ["unshare", "--mount", "--pid", "--net", "--fork", "ip", "link", "add", "probe", "type", "bridge"]
     if shutil.which("unshare") and shutil.which("ip"):
+        tried = ["unshare", "--mount", "--propagation=private", "--pid", "--net", "--fork", "sh", "-ec", _PROBE]
         done = subprocess.run(tried, capture_output=True, text=True, check=False)
         if done.returncode:
-            return f"a real node wants namespaces and a bridge: {done.stderr.strip()}"
+            return f"a real node wants namespaces, a bridge and overlayfs: {done.stderr.strip()}"
     if any((hierarchy / PODS_GROUP).exists() and _populated(hierarchy / PODS_GROUP) for hierarchy in hierarchies()):
         return "this machine runs pods already"
     return ""
@@ -107,10 +113,12 @@ class Traces:
 
     @classmethod
     def now(cls) -> Traces:
+        # First: the tools that show the packet filter may load parts of the kernel, which have settings.
+        network = frozenset(_network())
         return cls(
             frozenset(_settings()),
             frozenset(" ".join(line.split()[4:]) for line in _lines(Path("/proc/self/mountinfo"))),
-            frozenset(_network()),
+            network,
             frozenset(root for hierarchy in hierarchies() for root, _, _ in os.walk(hierarchy)),
             frozenset(_processes()),
             frozenset(path for path in _PATHS if Path(path).exists()),
@@ -153,6 +161,7 @@ def _network() -> Iterator[str]:
             continue
         text = subprocess.run(words, capture_output=True, text=True, check=False).stdout
         # Comments of iptables-save carry the time.
+        text = _EXPIRY.sub("", text)
         yield from (f"{words[0]} {line}" for line in text.splitlines() if not line.startswith("#"))
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=False).stdout
     yield from (f"link {line.split(': ')[1]}" for line in links.splitlines())
