@@ -35,7 +35,7 @@ from mlrelease_tui.domain.intents import (
 from mlrelease_tui.domain.models import Lineage, ModelVersion, Readiness
 from mlrelease_tui.domain.plan import CheckStatus, Direction, Level, Plan, Refusal
 from mlrelease_tui.domain.refs import VersionRef
-from mlrelease_tui.domain.rollout import Endpoint, Hold, Phase, Role, Variant, Verb, VerbSupport
+from mlrelease_tui.domain.rollout import Endpoint, Gate, GateResult, Hold, Phase, Role, Variant, Verb, VerbSupport
 from mlrelease_tui.domain.status import EndpointStatus, Reason, Severity
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.domain.verdict import Verdict, VerdictKind
@@ -474,3 +474,31 @@ def test_an_owner_is_named() -> None:
     found = plan(RollBack(FRAUD), situation(replace(IN_FLIGHT, owner=SafeText("argocd")), version="2"))
     assert isinstance(found, Plan)
     assert "argocd owns this endpoint and may revert the change" in found.warnings
+
+
+@pytest.mark.parametrize(
+    ("result", "name", "level"),
+    [
+        (GateResult.INCONCLUSIVE, "score", Level.NAME),
+        (GateResult.FAILED, "score", Level.NAME),
+        (GateResult.ERROR, "score", Level.NAME),
+        (GateResult.PASSED, "score", Level.PLAN),
+        (GateResult.RUNNING, "score", Level.PLAN),
+        (GateResult.TERMINATED, "score", Level.PLAN),
+        (GateResult.INCONCLUSIVE, "score (dry run)", Level.PLAN),
+    ],
+)
+def test_going_past_a_gate_that_was_not_passed_wants_the_name_and_says_which(
+    result: GateResult, name: str, level: Level
+) -> None:
+    gate = Gate(SafeText(name), result, SafeText("0.7"))
+    endpoint = replace(IN_FLIGHT, rollout=replace(IN_FLIGHT.rollout, gates=(gate,)))
+    found = plan(PROMOTE, situation(endpoint, production=False))
+    assert isinstance(found, Plan)
+    assert found.level is level
+    said = [check.text for check in found.checks if check.name == "gate"]
+    assert said == ([f"score {result} at 0.7"] if level is Level.NAME else [])
+    # Getting away from it stays as easy as it was.
+    back = plan(RollBack(FRAUD), situation(endpoint, production=False))
+    assert isinstance(back, Plan)
+    assert back.level is Level.PLAN

@@ -12,7 +12,7 @@ from mlrelease_tui.domain.models import Readiness
 from mlrelease_tui.domain.plan import Check, CheckStatus, Refusal, Write
 from mlrelease_tui.domain.policy import READ_MAX_AGE
 from mlrelease_tui.domain.refs import VersionRef
-from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Verb
+from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, GateResult, Verb
 from mlrelease_tui.domain.verdict import VerdictKind
 
 
@@ -58,6 +58,7 @@ def freshness(situation: Situation, endpoint: Endpoint) -> Check:
 
 
 # What is not known is no pass: only a judge that has seen enough says so.
+_UNPASSED: Final = frozenset({GateResult.FAILED, GateResult.ERROR, GateResult.INCONCLUSIVE})
 _VERDICT_STATUS: Final = {
     VerdictKind.BETTER: CheckStatus.PASS,
     VerdictKind.NO_EVIDENCE_OF_HARM: CheckStatus.PASS,
@@ -67,11 +68,14 @@ _VERDICT_STATUS: Final = {
 
 
 def harm(situation: Situation, checks: list[Check]) -> bool:
-    """Whether going on with the canary is known to hurt: the judge says harm, or a guard is broken."""
+    """Whether going on with the canary is known to hurt, or goes past a check that it did not pass: the judge says harm, a guard is
+    broken, or a gate of the backend's own failed or could not decide."""
+    unpassed = _unpassed(situation)
+    checks.extend(Check("gate", CheckStatus.WARN, text) for text in unpassed)
     status = situation.status
     if status is None:
         checks.append(Check("verdict", CheckStatus.UNKNOWN, "no metrics were read"))
-        return False
+        return bool(unpassed)
     verdict = status.verdict
     canary = status.endpoint.canary
     broken = [reason.text for reason in status.reasons if canary and reason.variant == canary.name]
@@ -81,7 +85,17 @@ def harm(situation: Situation, checks: list[Check]) -> bool:
         words = f"{verdict.kind.replace('_', ' ')}: {verdict.reason}"
         checks.append(Check("verdict", _VERDICT_STATUS.get(verdict.kind, CheckStatus.UNKNOWN), words))
     checks.extend(Check("guard", CheckStatus.FAIL, text) for text in broken)
-    return bool(broken) or (verdict is not None and verdict.kind is VerdictKind.HARM)
+    return bool(broken or unpassed) or (verdict is not None and verdict.kind is VerdictKind.HARM)
+
+
+def _unpassed(situation: Situation) -> tuple[str, ...]:
+    """The backend's own gates that this release did not pass. What the backend only tries out decides nothing."""
+    gates = situation.endpoint.rollout.gates if situation.endpoint is not None else ()
+    return tuple(
+        f"{gate.name} {gate.result}" + (f" at {gate.measured}" if gate.measured else "")
+        for gate in gates
+        if gate.result in _UNPASSED and not gate.name.endswith("(dry run)")
+    )
 
 
 def artifact(situation: Situation, version: str, checks: list[Check], *, strict: bool) -> Artifact:
