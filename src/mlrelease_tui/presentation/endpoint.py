@@ -72,7 +72,8 @@ def lines(
     ]
     if endpoint.rollout.in_flight and endpoint.rollout.steps:
         rows += steps(status, glyphs, cells)
-    if endpoint.rollout.in_flight and endpoint.rollout.message:
+    told = {str(reason.text) for reason in status.reasons}
+    if endpoint.rollout.in_flight and endpoint.rollout.message and str(endpoint.rollout.message) not in told:
         rows += wrapped(str(endpoint.rollout.message), cells, Role.WAIT, indent=" ", limit=2)
     rows += check_lines(endpoint.rollout.gates, glyphs, cells)
     rows += variant_lines(status, glyphs, cells)

@@ -21,6 +21,8 @@ Lines = Callable[[int], Sequence[Line]]
 """Makes a page's lines for a width in cells."""
 
 
+_TITLE_CELLS: Final = 12
+"""Below this a title says nothing: what the keys do gives way."""
 _TURNS: Final = frozenset({"explain", "describe", "raw", "metrics", "events", "logs"})
 
 
@@ -146,6 +148,8 @@ class PageScreen(Screen[None]):
                 names += [" ", Span(f"[{tab.name}]" if here else tab.name, Role.KEY if here else Role.MUTED)]
         turn = "[ ] turn  " if len(self._tabs) > 1 else ""
         right = line(Span(f" {self._said or f'{turn}Esc closes'} ", Role.MUTED))
+        if not self._said and cells - width_of(line(*names)) - width_of(right) - 3 < _TITLE_CELLS:
+            right = line(Span(" Esc closes ", Role.MUTED))
         room = max(cells - width_of(line(*names)) - width_of(right) - 3, 8)
         return spread(line(Span(f" {cut(self._title, room)}", Role.TITLE), " ", *names), right, cells)
 

@@ -81,7 +81,7 @@ class Menu(Canvas, can_focus=True):
                 event.stop()
                 event.prevent_default()
                 if item.reason:
-                    self._said = f"{item.text}: {item.reason}"
+                    self._said = f"{display(item.key)}: {item.reason}"
                     self.redraw()
                 else:
                     self.post_message(self.Chosen(self, item.choice))
