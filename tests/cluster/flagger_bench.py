@@ -156,7 +156,11 @@ class Bench:
         found: list[Mapping[str, Any]] = [gateway()]
         for name in names:
             target = deployment(name, image("1"), replicas=replicas, annotations={"mlrelease.dev/model": "fraud"})
-            found += [target, canary(name, analysis=analysis, **spec)]
+            definition = canary(name, analysis=analysis, **spec)
+            if "iterations" in analysis:
+                for step in ("stepWeight", "maxWeight"):
+                    definition["spec"]["analysis"].pop(step, None)
+            found += [target, definition]
         self.kubectl.apply(*found, namespace=self.namespace)
 
     def at_rest(self, *names: str, **spec: Any) -> None:

@@ -1,6 +1,6 @@
 """An operator in a process of their own: makes a plan when told, sends it when told. One JSON object a line, in and out.
 
-`python -m tests.cluster.argo_operator KUBECONFIG NAMESPACE ROOT NAME`; in: {"prepare": ["hold", ROLLOUT]}, {"submit": WHY}.
+`python -m tests.cluster.seated_operator KUBECONFIG NAMESPACE ROOT NAME`; in: {"prepare": ["hold", ENDPOINT]}, {"submit": WHY}.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from tests.cluster.argo_bench import Seat, seated
 
 from mlrelease_tui.domain.intents import (
     AbortRollout,
+    ContinueRollout,
     HoldRollout,
     Intent,
     PromoteVersion,
     RestartEndpoint,
     RollBack,
     ScaleEndpoint,
+    SetWeight,
 )
 from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
 from mlrelease_tui.domain.refs import EndpointRef
@@ -38,8 +40,12 @@ def intent_of(wish: list[Any], ref: EndpointRef) -> Intent:
             return RestartEndpoint(ref)
         case ["scale", _, int(replicas)]:
             return ScaleEndpoint(ref, replicas)
+        case ["weight", _, int(weight_bp)]:
+            return SetWeight(ref, weight_bp)
         case ["hold", *_]:
             return HoldRollout(ref)
+        case ["continue", *_]:
+            return ContinueRollout(ref)
     raise ValueError(f"no such wish: {wish}")
 
 
