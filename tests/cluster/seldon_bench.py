@@ -21,6 +21,7 @@ from tests.cluster.fixtures import Cluster
 DEPLOYMENTS: Final = Kind("machinelearning.seldon.io/v1", "seldondeployments")
 EXPERIMENTS: Final = Kind("mlops.seldon.io/v1alpha1", "experiments")
 MODELS: Final = Kind("mlops.seldon.io/v1alpha1", "models")
+_KINDS: Final = {"SeldonDeployment": DEPLOYMENTS, "Experiment": EXPERIMENTS, "Model": MODELS}
 CRASHES: Final = "crash"
 """A version with this in its name never gets ready."""
 _PAUSE_S: Final = 0.1
@@ -172,8 +173,8 @@ class Bench:
         return self.cluster.api
 
     def apply(self, *manifests: Json) -> None:
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        self.cluster.kubectl.apply(listed, namespace=self.namespace)
+        for item in manifests:
+            self.api.call("POST", _KINDS[item["kind"]].path(self.namespace), item, fieldManager="kubectl")
 
     def get(self, kind: Kind, name: str) -> Json:
         return self.api.get(kind, self.namespace, name)

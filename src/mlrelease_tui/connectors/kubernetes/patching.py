@@ -162,7 +162,19 @@ def watched(
 
 
 _SHOWN: Final = frozenset(
-    {"image", "replicas", "paused", "storageUri", "canaryTrafficPercent", "weight", "currentStepIndex", "suspend"}
+    {
+        "artifactVersion",
+        "canaryTrafficPercent",
+        "currentStepIndex",
+        "image",
+        "modelUri",
+        "paused",
+        "replicas",
+        "storageUri",
+        "suspend",
+        "traffic",
+        "weight",
+    }
 )
 """Fields whose values may be told: whatever else a template holds may be a secret."""
 _asking: ContextVar[bool] = ContextVar("asking", default=False)

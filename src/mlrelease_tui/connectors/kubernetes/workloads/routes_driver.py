@@ -13,7 +13,7 @@ from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, name, notes, owner_uid, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, pointer, test, written
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, pointer, test, watched, written
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing as Deployed
@@ -350,7 +350,8 @@ class RouteDriver:
         if noted:
             stable = standing.versions[standing.stable]
             kept = {marks.HISTORY: marks.history_text([stable, *marks.history_of(standing.item)])}
-        return self._patch((*ops, *writes), effect, notes=kept, assumes=assumes)
+        seen = replace(effect, expects=watched(effect.expects, self._endpoint))
+        return self._patch((*ops, *writes), seen, notes=kept, assumes=assumes)
 
     def _patch(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import notes, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, written
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, watched, written
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
@@ -68,7 +69,8 @@ class Writing:
     ) -> Write:
         patch = Patch(self._resource, self._item, ops, hold=hold, notes=notes or {}, follows=follows, spec_only=True)
         looked = assumes or expectation_of(self._endpoint)
-        return written(self._frame.connection, self._frame.context, patch, effect, looked)
+        seen = effect if hold is not None else replace(effect, expects=watched(effect.expects, self._endpoint))
+        return written(self._frame.connection, self._frame.context, patch, seen, looked)
 
     def _expect(self, **more: object) -> EndpointExpectation:
         """This very object, and `more` of it."""
