@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -13,6 +15,7 @@ from typing import Final
 
 import pytest
 from tests.cluster import build
+from tests.cluster.api import wait_for
 from tests.cluster.catalogue import REAL_NODE
 from tests.cluster.fixtures import unavailable
 from tests.cluster.realnode.warden import GROUPS, PLACE, PODS_GROUP, hierarchies
@@ -57,9 +60,22 @@ def unfit() -> str:
         done = subprocess.run(tried, capture_output=True, text=True, check=False)
         if done.returncode:
             return f"a real node wants namespaces, a bridge and overlayfs: {done.stderr.strip()}"
-    if any((hierarchy / PODS_GROUP).exists() and _populated(hierarchy / PODS_GROUP) for hierarchy in hierarchies()):
-        return "this machine runs pods already"
     return ""
+
+
+def occupied() -> bool:
+    """Whether pods run here already: two kubelets would end each other's."""
+    return any(_populated(hierarchy / PODS_GROUP) for hierarchy in hierarchies())
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """This machine for one test process at a time: what another one's node does to it would be taken for our own's."""
+    lock = build.cache_folder() / "real-node-tests.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def lacking() -> str:
@@ -132,6 +148,15 @@ class Traces:
             found += [f"{part.name}: new {what}" for what in sorted(now - was)]
             found += [f"{part.name}: gone {what}" for what in sorted(was - now)]
         return found
+
+
+def untouched(before: Traces, *, within_s: float = 30.0) -> None:
+    """Wait until the machine is as it was; what passes by itself passes meanwhile. AssertionError with what is other."""
+    wait_for(
+        lambda: not Traces.now().against(before),
+        within_s=within_s,
+        otherwise=lambda: "\n".join(Traces.now().against(before)),
+    )
 
 
 def _lines(path: Path) -> list[str]:

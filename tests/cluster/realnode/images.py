@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
+
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+"""The kernel's names and Go's, which images have."""
 
 
 def archive(program: Path, target: Path, references: Mapping[str, Mapping[str, str]]) -> Path:
@@ -22,7 +27,7 @@ def archive(program: Path, target: Path, references: Mapping[str, Mapping[str, s
         _add(files, "layer.tar", rootfs)
         for number, (reference, environ) in enumerate(references.items()):
             config = {
-                "architecture": "amd64",
+                "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
                 "os": "linux",
                 "config": {
                     "Entrypoint": [f"/{program.name}"],

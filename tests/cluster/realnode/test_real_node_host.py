@@ -29,7 +29,7 @@ time.sleep(600)
 
 
 @pytest.fixture
-def node(able: None, control_plane: ControlPlane, tmp_path: Path) -> Iterator[RealNode]:
+def node(machine: None, control_plane: ControlPlane, tmp_path: Path) -> Iterator[RealNode]:
     """A node that is not started."""
     found = RealNode(control_plane, tmp_path)
     yield found
@@ -51,12 +51,6 @@ def runs_a_pod(cluster: Cluster, namespace: str, name: str) -> None:
     cluster.api.wait(PODS, namespace, name, lambda item: holds(item, "Ready"), within_s=60.0)
 
 
-def nothing_new(before: Traces) -> None:
-    wait_for(
-        lambda: not Traces.now().against(before), within_s=60.0, otherwise=lambda: str(Traces.now().against(before))
-    )
-
-
 def test_a_node_changes_the_machine_and_leaves_it_as_it_was(node: RealNode, cluster: Cluster, namespace: str) -> None:
     before = Traces.now()
     with node:
@@ -71,7 +65,7 @@ def test_a_node_changes_the_machine_and_leaves_it_as_it_was(node: RealNode, clus
         assert (meanwhile.mounts, meanwhile.paths) == (before.mounts, before.paths)
         forwarding = {line for line in meanwhile.settings if line.startswith("net/ipv4/ip_forward =")}
         assert forwarding <= before.settings
-    assert Traces.now().against(before) == []
+    host.untouched(before)
     assert cluster.api.find(PODS, namespace, "one") is None
     assert cluster.api.find(NODES, "", NAME) is None
     assert "nothing is left" in node.log.read_text()
@@ -86,7 +80,7 @@ def test_a_killed_test_process_leaves_nothing(node: RealNode, cluster: Cluster, 
     finally:
         starter.kill()
         starter.wait()
-        nothing_new(before)
+        host.untouched(before, within_s=60.0)
         node.forget()
     assert "nothing is left" in node.log.read_text()
 
@@ -110,7 +104,7 @@ def test_after_a_killed_warden_nothing_runs_and_the_next_start_puts_the_rest_bac
     finally:
         with node:
             runs_a_pod(cluster, namespace, "two")
-    assert Traces.now().against(before) == []
+    host.untouched(before)
 
 
 # -- which machine it is skipped on: these run on any ------------------------------------------------------------------
