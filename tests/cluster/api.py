@@ -245,7 +245,8 @@ class Kubectl:
         if namespace:
             words += ["--namespace", namespace]
         if texts:
-            self(*words, "-f", "-", stdin="\n---\n".join(texts))
+            # kubectl takes a stream that begins with a brace for one of JSON objects, and those have no separator.
+            self(*words, "-f", "-", stdin="".join(f"---\n{text}\n" for text in texts))
         if files:
             self(*words, *files, within_s=120.0)
 

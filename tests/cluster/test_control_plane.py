@@ -275,3 +275,15 @@ def test_nothing_is_left_running(cluster: Cluster, tmp_path: Path, end: str) -> 
 
 def _lives(pod: Json) -> bool:
     return "deletionTimestamp" not in pod["metadata"]
+
+
+def test_several_manifests_are_applied_by_one_call_whatever_they_are_written_in(
+    cluster: Cluster, namespace: str
+) -> None:
+    def config_map(name: str) -> dict[str, object]:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: written-in-yaml\n"
+    cluster.kubectl.apply(config_map("first"), config_map("second"), text, namespace=namespace)
+    found = cluster.kubectl("get", "configmaps", "-n", namespace, "-o", "name").split()
+    assert {"configmap/first", "configmap/second", "configmap/written-in-yaml"} <= set(found)

@@ -327,3 +327,40 @@ def test_a_later_writer_than_us_is_named_by_the_servers_record() -> None:
     stamp = seen(item)[0].stamp
     assert stamp is not None
     assert (stamp.intent_id, str(stamp.by)) == ("", "kubectl-edit")
+
+
+def other(key: str, version: str, replicas: int, *, at: str = "2026-03-01T10:00:00Z") -> Json:
+    """A ReplicaSet of a version whose template is another one than usual."""
+    found = replicaset(key, version, replicas, at=at)
+    found["spec"]["template"] = {**template(version), "metadata": {"annotations": {"cpu": "more"}}}
+    return found
+
+
+def test_of_two_templates_of_one_version_the_one_that_serves_keeps_the_name() -> None:
+    item = rollout({"phase": "Healthy", "stableRS": "aaa", "currentPodHash": "aaa"})
+    endpoint, driver = seen(item, replicaset("aaa", "1", 10), other("bbb", "1", 0))
+    assert endpoint.stable is not None
+    assert endpoint.stable.version == "1"
+    (first, second) = driver.roll_back(endpoint, Artifact("1+bbb"))
+    assert json.loads(first.payload)["template"]["name"] == "fraud-bbb"
+    assert second.expects.stable_version == "1"  # type: ignore[union-attr]
+    assert second.expects.absent == ("fraud-aaa",)  # type: ignore[union-attr]
+
+
+def test_of_two_old_templates_of_one_version_the_newest_has_the_name_that_a_history_keeps() -> None:
+    old = replicaset("old", "1", 0, at="2026-02-01T10:00:00Z")
+    item = rollout({"phase": "Healthy", "stableRS": "bbb"}, notes={"mlrelease.dev/history": '["1"]'})
+    endpoint, driver = seen(item, old, other("new", "1", 0), replicaset("bbb", "2", 10))
+    assert endpoint.previous_version == "1"
+    first, _ = driver.roll_back(endpoint, Artifact("1"))
+    assert json.loads(first.payload)["template"]["name"] == "fraud-new"
+
+
+def test_a_release_from_a_version_to_itself_tells_both_apart_and_ends_with_its_own_name() -> None:
+    endpoint, driver = seen(rollout(PAUSED), replicaset("aaa", "2", 8), other("bbb", "2", 2))
+    assert [str(variant.version) for variant in endpoint.variants] == ["2+aaa", "2+bbb"]
+    assert (endpoint.rollout.from_version, endpoint.rollout.to_version) == ("2+aaa", "2+bbb")
+    (full,) = driver.complete(endpoint)
+    assert full.expects.stable_version == "2"  # type: ignore[union-attr]
+    (back,) = driver.roll_back(endpoint, Artifact("2+aaa"))
+    assert (back.expects.stable_version, back.expects.absent) == ("2", ("fraud-bbb",))  # type: ignore[union-attr]

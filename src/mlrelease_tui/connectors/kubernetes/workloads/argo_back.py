@@ -101,7 +101,7 @@ class Back(Writing):
             f"aborted, {endpoint.rollout.to_version} is still in the spec" if traffic else self._now(),
             f"{SafeText(wanted)} alone",
             f"promote {endpoint.rollout.to_version} again",
-            self._alone(wanted),
+            self._alone(key),
             SETTLE_S,
         )
         assumes = replace(self._same(), phases=(Phase.DEGRADED,)) if traffic else None
@@ -146,7 +146,7 @@ class Back(Writing):
                 f"a rollout to {SafeText(wanted)} has begun",
                 f"{SafeText(wanted)} alone",
                 "",
-                self._alone(wanted),
+                self._alone(key),
                 SETTLE_S,
             ),
             assumes=self._same(),
@@ -170,17 +170,20 @@ class Back(Writing):
             hold=False if holder is standing.item else None,
         )
 
-    def _alone(self, wanted: str) -> EndpointExpectation:
-        """This version serves everything. Where pods without traffic are kept for a while on purpose, they may stay."""
+    def _alone(self, key: str) -> EndpointExpectation:
+        """This ReplicaSet serves everything. Where pods without traffic are kept for a while on purpose, they may stay."""
         standing, endpoint = self._standing, self._endpoint
-        others = [variant for variant in endpoint.variants if raw(variant.version) != wanted]
+        wanted = standing.at_rest(key)
+        others = [variant for variant in endpoint.variants if raw(variant.name) != name(standing.sets[key])]
         kept = standing.blue_green or standing.routed
         alone = EndpointExpectation(
             endpoint.ref,
             uid=endpoint.uid,
             stable_version=SafeText(wanted),
             absent=() if kept else tuple(sorted(variant.name for variant in others)),
-            version_weights=tuple(sorted((variant.version, 0) for variant in others)) if kept else None,
+            version_weights=tuple(sorted((one.version, 0) for one in others if raw(one.version) != wanted))
+            if kept
+            else None,
             phases=(Phase.COMPLETE,),
         )
         return watched(alone, endpoint, toward=SafeText(wanted), sheds=True)

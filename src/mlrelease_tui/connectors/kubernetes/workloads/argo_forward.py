@@ -109,7 +109,7 @@ class Forward(Writing):
                 f"{endpoint.ref.name} was aborted: a full promotion would release {endpoint.rollout.to_version} to all",
                 hint="retry it, or roll it back",
             )
-        version = endpoint.rollout.to_version
+        version = SafeText(standing.at_rest(standing.current))
         alone = EndpointExpectation(endpoint.ref, uid=endpoint.uid, stable_version=version, phases=(Phase.COMPLETE,))
         expects = watched(alone, endpoint, toward=version)
         full = self._on_status(
@@ -171,10 +171,16 @@ class Forward(Writing):
                 hint="`promote --full` skips it; or roll it back",
             )
         active = test("/status/blueGreen/activeSelector", at(standing.item, "status", "blueGreen", "activeSelector"))
+        version = SafeText(standing.at_rest(standing.current))
+        moved = ((version, ALL_TRAFFIC_BP),)
+        # From a version to itself in another template it gets its own name once it is the stable one.
+        itself = version != endpoint.rollout.to_version
         expects = EndpointExpectation(
             endpoint.ref,
             uid=endpoint.uid,
-            version_weights=((endpoint.rollout.to_version, ALL_TRAFFIC_BP),),
+            stable_version=version if itself else None,
+            phases=(Phase.COMPLETE,) if itself else (),
+            version_weights=None if itself else moved,
         )
         return (
             self._on_status(

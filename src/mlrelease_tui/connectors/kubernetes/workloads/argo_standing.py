@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlrelease_tui.connectors.kubernetes import marks
@@ -156,6 +156,10 @@ class Standing:
         found = self.versions.get(key)
         return found.version if found else ""
 
+    def at_rest(self, key: str) -> str:
+        """What the version of this ReplicaSet is called once it is the only one that serves."""
+        return self.version(key).removesuffix(f"+{key}")
+
     def weights(self, wanted: Mapping[str, int]) -> dict[str, int]:
         """Basis points by hash. With a traffic router its weights; without one, the share of the wanted replicas, which is
         what moves traffic then (per connection, not per request)."""
@@ -214,12 +218,19 @@ def scaler_of(item: Object, scalers: Sequence[Object]) -> str:
 
 
 def _versions(item: Object, by_hash: dict[str, Object]) -> dict[str, Identity]:
-    """Which version each ReplicaSet runs. Two of one name are told apart by their hash."""
+    """Which version each ReplicaSet runs. Of those of one name the one that users have keeps it, then the newest; the others are
+    told apart by their hash, as both are while a release goes from a version to itself in another template."""
+    stable, current = text(item, "status", "stableRS"), text(item, "status", "currentPodHash")
     found = {key: identity_of(table(one, "spec", "template"), item) for key, one in by_hash.items()}
-    seen = [identity.version for identity in found.values()]
-    return {
-        key: identity
-        if seen.count(identity.version) == 1
-        else Identity(identity.model, f"{identity.version}+{key}", identity.digest, identity.source)
-        for key, identity in found.items()
-    }
+    newest = sorted(by_hash, key=lambda key: text(by_hash[key], "metadata", "creationTimestamp"), reverse=True)
+    first = [key for key in (stable, current) if key in found]
+    itself = len(set(first)) > 1 and found[stable].version == found[current].version
+    taken = {found[stable].version} if itself else set()
+    told: dict[str, Identity] = {}
+    for key in dict.fromkeys([*first, *newest]):
+        identity = found[key]
+        if identity.version in taken:
+            identity = replace(identity, version=f"{identity.version}+{key}")
+        taken.add(found[key].version)
+        told[key] = identity
+    return told

@@ -1,0 +1,45 @@
+"""Who wrote to an object last, by our stamp and by the server's record of field managers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlrelease_tui.connectors.kubernetes.marks import STAMP, last_writer, writer_key
+
+OURS = {"intent": "i-1", "verb": "rollback", "by": "ana", "why": "p99", "at": "2026-03-01T11:00:00.400000+00:00"}
+
+
+def item(*writers: tuple[str, str], stamp: bool = True) -> dict[str, Any]:
+    fields = [{"manager": manager, "time": f"2026-03-01T{at}Z"} for manager, at in writers]
+    notes = {STAMP: json.dumps(OURS)} if stamp else {}
+    return {"metadata": {"name": "fraud", "annotations": notes, "managedFields": fields}}
+
+
+@pytest.mark.parametrize(
+    ("writers", "by"),
+    [
+        ((("mlrelease", "11:00:00"),), "ana"),
+        ((("mlrelease", "11:00:00"), ("kubectl-edit", "10:59:59")), "ana"),
+        ((("mlrelease", "11:00:00"), ("kubectl-edit", "11:00:00")), "ana"),
+        ((("mlrelease", "11:00:00"), ("kubectl-edit", "11:00:01")), "kubectl-edit"),
+        ((("mlrelease", "11:00:00"), ("kubectl-edit", "11:00:05"), ("argocd", "11:00:05")), "argocd or kubectl-edit"),
+        ((("mlrelease", "11:00:00"), ("kubectl-edit", "11:00:05"), ("argocd", "11:00:04")), "kubectl-edit"),
+        ((("mlrelease", "11:00:00"), ("kube-controller-manager", "11:00:09")), "ana"),
+    ],
+)
+def test_whoever_wrote_last_is_named_and_nobody_where_a_second_holds_two(
+    writers: tuple[tuple[str, str], ...], by: str
+) -> None:
+    stamp = last_writer(item(*writers))
+    assert stamp is not None
+    assert str(stamp.by) == by
+    assert (stamp.intent_id == "i-1") is (by == "ana")
+
+
+def test_two_of_one_second_are_another_last_write_than_one_of_them() -> None:
+    one = item(("kubectl-edit", "11:00:05"), stamp=False)
+    both = item(("kubectl-edit", "11:00:05"), ("argocd", "11:00:05"), stamp=False)
+    assert writer_key(one) != writer_key(both)
