@@ -136,7 +136,10 @@ async def test_a_weight_that_moved_voids_the_plan_and_its_writer_is_named_not_wh
     with pytest.raises(Conflict) as lost:
         await operator.connector.perform(write, _stamp())
     assert "spec.rules.0.backendRefs.0.weight is 80, not 90" in lost.value.message
-    assert "(last: edit by kubectl-patch)" in lost.value.message
+    # Two of one second are both named.
+    last = lost.value.message.rpartition("(last: edit by ")[2]
+    assert "kubectl-patch" in last
+    assert "gateway-controller" not in last
     assert bench.weights("moved") == [80, 20]
 
 
@@ -222,6 +225,8 @@ async def test_pods_of_a_canary_that_crash_are_seen_through_the_route_and_it_is_
             assert "no pod of fraud-v2 is ready" in refusal.reason
             seen = await seat.look("fraud")
             assert (seen.rollout.phase, seen.rollout.from_version) == (Phase.DEGRADED, "1")
+            assert seen.canary is not None
+            assert "CrashLoopBackOff" in seen.canary.message
             await seat.do(RollBack(seat.ref("fraud")))
             assert (await seat.look("fraud")).rollout.phase is not Phase.DEGRADED
     assert bench.weights("fraud") == [100, 0]

@@ -20,9 +20,11 @@ from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.marks import MODEL, said
 from mlrelease_tui.connectors.kubernetes.mirror import Key
-from mlrelease_tui.connectors.kubernetes.objects import items, name, namespace, owner_uid, table, text, uid
-from mlrelease_tui.connectors.kubernetes.selecting import some
+from mlrelease_tui.connectors.kubernetes.objects import count, items, name, namespace, owner_uid, table, text, uid
+from mlrelease_tui.connectors.kubernetes.pod_states import ailments
+from mlrelease_tui.connectors.kubernetes.selecting import pods_of, some, text_of
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, Sighting, World, world_of
+from mlrelease_tui.connectors.kubernetes.workloads.deployment import Pods, pods_in
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import standing_of
 from mlrelease_tui.connectors.kubernetes.workloads.models import serves_model
 from mlrelease_tui.connectors.kubernetes.workloads.routes_driver import Dialect, RouteDriver
@@ -160,6 +162,14 @@ class Routes:
             return True
         return any(serves_model(one) for deployments in found.deployments.values() for one in deployments)
 
+    def selector(self, sighting: Sighting, world: World, served: Served) -> Object:
+        """The pods of the first Deployment behind it that is not ready; of the first one where all are."""
+        split = self._language.split(sighting.item)
+        found = _Found(split, world, self._needed(served)).deployments if split is not None else {}
+        behind = [one for deployments in found.values() for one in deployments]
+        short = [one for one in behind if count(one, "status", "availableReplicas") < count(one, "spec", "replicas")]
+        return table((short or behind or [{}])[0], "spec", "selector")
+
     # --- reading one
 
     def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading:
@@ -167,9 +177,9 @@ class Routes:
         split = language.split(item)
         if split is None:
             raise NotFound(f"{self.kind} {sighting.namespace}/{sighting.name} splits nothing", hint="read again")
-        found = _Found(split, world, kinds)
-        behind = {one.name: found.behind(one) for one in split.backends}
-        shadows = {one.backend.name: found.behind(one.backend) for one in split.mirrors}
+        found, pods = _Found(split, world, kinds), pods_in(world, served)
+        behind = {one.name: found.behind(one, pods) for one in split.backends}
+        shadows = {one.backend.name: found.behind(one.backend, pods) for one in split.mirrors}
         driven = driven_by(item, kinds.routes, world, served)
         asked = Standing(item, split, behind, Taken(True), driven, shadows)
         stamp = asked.stamp
@@ -191,7 +201,13 @@ class Routes:
             asyncio.gather(*reads), asyncio.gather(*(some(api, one, key[0]) for one in wanted))
         )
         asked |= {kinds.deployments: list(deployments.items), kinds.sets: list(sets.items)}
-        return world_of(asked | dict(zip(wanted, rest, strict=True)))
+        asked |= dict(zip(wanted, rest, strict=True))
+        if (split := self._language.split(item)) is not None and (kind := served.find("", "pods")) is not None:
+            behind = _Found(split, world_of(asked), kinds).deployments.values()
+            selectors = {text_of(table(one, "spec", "selector")) for deployments in behind for one in deployments}
+            found = await asyncio.gather(*(pods_of(api, kind, key[0], one) for one in sorted(selectors)))
+            asked[kind] = [pod for some_ in found for pod in some_]
+        return world_of(asked)
 
 
 class HttpRoutes(Routes):
@@ -239,12 +255,13 @@ class _Found:
         kind = self._kinds.services
         return self._world.of(kind).get(backend.service) if kind is not None else None
 
-    def behind(self, backend: Backend) -> Behind:
+    def behind(self, backend: Backend, pods: Pods) -> Behind:
         service = self.service(backend)
         found = self.deployments[backend.name]
         deployed = standing_of(found[0], self._world.owned(self._kinds.sets, uid(found[0]))) if found else None
         others = tuple(name(one) for one in found[1:])
-        return Behind(backend, service, deployed, others, self._missing(backend, service), self._reached(backend))
+        ill = "; ".join(told for one in (deployed.sets if deployed else ()) if (told := ailments(pods(uid(one)))))
+        return Behind(backend, service, deployed, others, self._missing(backend, service), self._reached(backend), ill)
 
     def _deployments(self, backend: Backend) -> list[Object]:
         service = self.service(backend)

@@ -108,7 +108,7 @@ def _variant(found: Behind, role: Role, weight_bp: int | None) -> Variant:
         digest=identity.digest,
         ready=found.ready,
         desired=found.deployed.wanted if found.deployed is not None else None,
-        message=SafeText(found.missing),
+        message=SafeText("; ".join(told for told in (found.missing, found.ill) if told)),
         started_at=found.since,
     )
 

@@ -27,7 +27,7 @@ from mlrelease_tui.domain.rollout import BindingSource, Stamp
 @dataclass(frozen=True)
 class Behind:
     """What a backend is: its Service and the Deployments whose pods that sends to, the first one read whole. `reached` counts the
-    Service's ready addresses, None where nobody looked or they are of more than this backend."""
+    Service's ready addresses, None where nobody looked or they are of more than this backend; `ill` says what ails its pods."""
 
     backend: Backend
     service: Object | None = None
@@ -35,6 +35,7 @@ class Behind:
     others: tuple[str, ...] = ()
     missing: str = ""
     reached: int | None = None
+    ill: str = ""
 
     @cached_property
     def identity(self) -> Identity:
