@@ -20,7 +20,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.seldon_driver import SeldonDr
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_standing import SLOW_S, Predictor, Standing
 from mlrelease_tui.connectors.kubernetes.workloads.steps import step_index
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Native, Phase, Role, Rollout, Step, Strategy, Variant
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import NotFound
@@ -63,7 +62,7 @@ def _endpoint(standing: Standing, frame: Frame) -> Endpoint:
     item = standing.item
     identity = standing.predictors[standing.candidate if standing.in_flight else standing.stable].identity
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=_revision(standing),
         variants=tuple(_variant(one, standing) for one in standing.all),

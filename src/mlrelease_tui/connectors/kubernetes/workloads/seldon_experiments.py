@@ -28,7 +28,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.seldon_model_standing import 
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_models import GROUP
 from mlrelease_tui.connectors.kubernetes.workloads.steps import step_index
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Native, Phase, Role, Rollout, Step, Strategy, Variant
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import NotFound
@@ -93,7 +92,7 @@ def _endpoint(experiment: Experiment, frame: Frame) -> Endpoint:
     model = marks.said(item, marks.MODEL) or (identity.model if identity else "")
     ready = condition(item, "ExperimentReady") or condition(item, "Ready")
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=_revision(experiment),
         variants=tuple(_variants(experiment)),

@@ -23,7 +23,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.seldon_sources import model_o
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_writes import ADVISORY, SETTLE_S, Writing
 from mlrelease_tui.connectors.kubernetes.workloads.support import model_ref, verbs_of
 from mlrelease_tui.domain.plan import Write
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import (
     ALL_TRAFFIC_BP,
     Endpoint,
@@ -79,7 +78,7 @@ def _endpoint(model: Model, frame: Frame) -> Endpoint:
     parts = [at(item, "metadata", "generation"), model.heard, model.loaded, marks.left(item, marks.HOLD)]
     version = SafeText(model.version)
     return Endpoint(
-        EndpointRef(frame.connection, SafeText(namespace(item)), SafeText(name(item))),
+        frame.ref(item),
         uid=uid(item),
         revision=hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16],
         variants=(Variant(SafeText(model.called), Role.STABLE, version, ready=model.ready, desired=model.desired),),
