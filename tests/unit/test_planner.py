@@ -502,3 +502,23 @@ def test_going_past_a_gate_that_was_not_passed_wants_the_name_and_says_which(
     back = plan(RollBack(FRAUD), situation(endpoint, production=False))
     assert isinstance(back, Plan)
     assert back.level is Level.PLAN
+
+
+@pytest.mark.parametrize(
+    ("intent", "level"),
+    [
+        (PROMOTE, Level.NAME),
+        (SetWeight(FRAUD, 2500), Level.NAME),
+        (RollBack(FRAUD), Level.PLAN),
+        (HoldRollout(FRAUD), Level.KEY),
+    ],
+    ids=lambda item: str(item.verb) if not isinstance(item, Level) else item.name,
+)
+def test_going_on_with_what_another_tool_keeps_wants_the_name_and_getting_back_does_not(
+    intent: Intent, level: Level
+) -> None:
+    owned = replace(IN_FLIGHT, owner=SafeText("Argo CD (shop)"))
+    found = plan(intent, situation(owned, production=False))
+    assert isinstance(found, Plan)
+    assert found.level is level
+    assert any("Argo CD (shop) owns this endpoint" in warning for warning in found.warnings)

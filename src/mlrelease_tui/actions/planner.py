@@ -48,6 +48,7 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
         production=situation.production,
         full=drafted.full,
         harmful=drafted.harmful,
+        owned=not isinstance(intent, MoveAlias) and situation.endpoint is not None and bool(situation.endpoint.owner),
         floor=situation.floor,
     )
     return _finish(intent, situation, drafted, direction, level, environment, notes)

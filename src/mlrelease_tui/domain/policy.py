@@ -95,17 +95,19 @@ def level_of(
     production: bool,
     full: bool = False,
     harmful: bool = False,
+    owned: bool = False,
     floor: Level = Level.READ,
 ) -> Level:
     """How hard confirming is. Rolling back is never harder than promoting.
 
     `production`: whether users live there. `full`: all traffic moves at once. `harmful`: the judge or a guard says that
-    the canary does harm, so that going on with it wants more. `floor` is what configuration asks for at least; it cannot
-    loosen, and never hardens a safe move beyond PLAN, so that an emergency needs no ticket.
+    the canary does harm, so that going on with it wants more. `owned`: another tool keeps the target as it has it elsewhere,
+    and may revert what is written here. `floor` is what configuration asks for at least; it cannot loosen, and never
+    hardens a safe move beyond PLAN, so that an emergency needs no ticket.
     """
     if verb is Verb.HOLD:
         level = Level.KEY
-    elif direction is Direction.FORWARD and (harmful or (production and (full or verb is Verb.SWITCH))):
+    elif direction is Direction.FORWARD and (harmful or owned or (production and (full or verb is Verb.SWITCH))):
         level = Level.NAME
     else:
         level = Level.PLAN
