@@ -17,6 +17,7 @@ from tests.cluster.controllers import Controller
 from tests.cluster.fixtures import Cluster
 from tests.cluster.flagger_bench import LONG_S, Bench, begun, image, phase, version_of
 from tests.cluster.listeners import Gate
+from tests.cluster.manifests import deployment
 
 from mlrelease_tui.connectors.api import Settings
 from mlrelease_tui.connectors.kubernetes.connector import KubernetesConnector
@@ -33,7 +34,7 @@ from mlrelease_tui.domain.intents import (
 from mlrelease_tui.domain.plan import Plan
 from mlrelease_tui.domain.rollout import Endpoint, GateResult, Phase, Role, Stamp, Verb
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import Conflict
+from mlrelease_tui.errors import Conflict, NotFound
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(200)]
 
@@ -413,5 +414,17 @@ async def test_what_belongs_to_a_canary_is_no_endpoint_of_its_own(room: Room) ->
         found = await room.seat.connector.endpoints()
         return {(str(endpoint.ref.name), str(endpoint.native.kind)) for endpoint in found}
 
+    bench, manifest = room.bench, room.bench.get("listed")
     assert ("listed", "Canary") in await kinds()
     assert {kind for name, kind in await kinds() if name.startswith("listed")} == {"Canary"}
+    # A Canary may be called otherwise than its target: nothing on that tells.
+    bench.kubectl.apply(deployment("served", image("1"), replicas=1), namespace=bench.namespace)
+    spec = {**manifest["spec"], "targetRef": {**manifest["spec"]["targetRef"], "name": "served"}}
+    other = {"apiVersion": manifest["apiVersion"], "kind": "Canary", "metadata": {"name": "shop"}, "spec": spec}
+    bench.kubectl.apply(other, namespace=bench.namespace)
+    bench.reach("Initialized", "shop")
+    for called in ("served", "deployment.served", "httproute.served"):
+        with pytest.raises(NotFound, match="belongs to Canary shop"):
+            await room.look(called)
+    assert {called for called, _ in await kinds()} >= {"shop"}
+    assert not {called for called, _ in await kinds()} & {"served", "served-primary"}

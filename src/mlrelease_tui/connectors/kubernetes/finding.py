@@ -11,9 +11,16 @@ from mlrelease_tui.connectors.kubernetes.api import KubeApi
 from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.mirror import Key
 from mlrelease_tui.connectors.kubernetes.objects import uid
-from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, Sighting, Workload, World, addressed
+from mlrelease_tui.connectors.kubernetes.workloads.api import (
+    Choice,
+    Claiming,
+    Sighting,
+    Workload,
+    World,
+    addressed,
+)
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.text import raw
+from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import AmbiguousName, Forbidden, NotFound
 
 _AT_ONCE: Final = 4
@@ -47,12 +54,33 @@ class Finding:
             workload, own = known
             return self._one(served, ref, await self._among(served, (workload,), (place, own)))
         needed = tuple(workload for workload in self._workloads if workload.needs(served))
-        found = self._one(served, ref, await self._among(served, needed, (place, called)))
+        found = self._one(served, ref, await self._free(served, ref, needed, (place, called)))
         own = called.partition(".")[2]
         if found is not None or not own:
             return found
         meant = tuple(workload for workload in needed if addressed(workload.kind, own) == called)
-        return self._one(served, ref, await self._among(served, meant, (place, own)))
+        return self._one(served, ref, await self._free(served, ref, meant, (place, own)))
+
+    async def _free(self, served: Served, ref: EndpointRef, workloads: Sequence[Workload], key: Key) -> list[Found]:
+        """Those of this name that belong to no endpoint of another name. NotFound, with whose they are, where all do."""
+        free: list[Found] = []
+        told = ""
+        for found in await self._among(served, workloads, key):
+            owner = await self._owner(served, found)
+            told = told or owner
+            if not owner:
+                free.append(found)
+        if told and not free:
+            raise NotFound(f"{ref} belongs to {told}", hint="name that one")
+        return free
+
+    async def _owner(self, served: Served, found: Found) -> str:
+        for workload in self._workloads:
+            if workload is found.workload or not isinstance(workload, Claiming) or not workload.needs(served):
+                continue
+            if owner := await workload.claimant(self._api, served, found.sighting):
+                return f"{workload.kind} {SafeText(owner)}"
+        return ""
 
     def _one(self, served: Served, ref: EndpointRef, found: Sequence[Found]) -> Found | None:
         """The one that the fleet shows; where it shows none, the one that there is."""

@@ -146,6 +146,15 @@ class Podded(Protocol):
         ...
 
 
+@runtime_checkable
+class Claiming(Protocol):
+    """A workload that owns objects which say nothing of it: whoever names one of them would write past it."""
+
+    async def claimant(self, api: KubeApi, served: Served, sighting: Sighting) -> str:
+        """The name of the one that this object belongs to, "" where it belongs to none."""
+        ...
+
+
 def addressed(kind: str, own: str) -> str:
     """What an endpoint is called where others in its namespace have its name: "deployment.fraud", "canary-pair.fraud"."""
     return f"{kind.lower().replace(' ', '-')}.{own}"

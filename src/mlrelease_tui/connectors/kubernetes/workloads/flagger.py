@@ -54,6 +54,7 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Forbidden, NotFound
 
 GROUP: Final = "flagger.app"
+_CLAIMED: Final = frozenset({"Deployment", "Service", "HTTPRoute", "VirtualService"})
 _SCALERS: Final = ("autoscaling", "horizontalpodautoscalers")
 
 
@@ -86,6 +87,17 @@ class Canaries:
         keys = {key for found in wanted for key in found}
         rules = [{"key": key, "operator": "In", "values": [one[key] for one in wanted if key in one]} for key in keys]
         return {"matchExpressions": rules}
+
+    async def claimant(self, api: KubeApi, served: Served, sighting: Sighting) -> str:
+        """Nothing on a target tells that Flagger scales and copies it, and a route without an owner may be Flagger's too."""
+        kinds = _needed(served)
+        kind, place = text(sighting.item, "kind"), sighting.namespace
+        for item in await some(api, kinds.canaries, place):
+            target = text(item, "spec", "targetRef", "name")
+            named = {"Deployment": {target, f"{target}-primary"}}.get(kind, {apex_of(item)})
+            if kind in _CLAIMED and sighting.name in named:
+                return name(item)
+        return ""
 
     def read(self, sighting: Sighting, world: World, served: Served, frame: Frame) -> Reading:
         kinds, item = _needed(served), sighting.item
