@@ -544,3 +544,30 @@ def test_a_route_that_a_rollout_names_is_claimed_by_it(kind: Resource, routing: 
     assert "u-foo" in claiming.claims
     found = reading(HttpRoutes() if kind is ROUTES else VirtualServices(), seen)
     assert "Argo's Rollout scorer drives foo" in found.endpoint.support(Verb.ABORT).reason
+
+
+def test_what_stands_by_can_be_promoted_although_no_deployment_is_seen_behind_it() -> None:
+    seen = world((ROUTES, http_route(refs(ref("foo-v1", 1), ref("foo-v2", 0)))), *FRONTS)
+    found = reading(HttpRoutes(), seen)
+    assert found.endpoint.support(Verb.PROMOTE).available
+    (write,) = driver(found).start(found.endpoint, Artifact("foo-v2"), None)
+    assert weights_in(write)["/spec/rules/0/backendRefs/1/weight"] == 10
+
+
+def test_a_reason_names_no_version_that_nobody_asked_for() -> None:
+    same = (deployed("foo-v1", "1", day=1), deployed("foo-v2", "1", ready=0, day=2))
+    same[1][0]["spec"]["replicas"] = 0
+    found = split(100, 0, behind=same)
+    told = " ".join(str(one.reason) for one in found.endpoint.verbs)
+    assert "unheard" not in told
+    with pytest.raises(Refused, match="no pod of foo-v2 is ready") as refused:
+        driver(found).set_weight(found.endpoint, 1000)
+    assert refused.value.hint == "scale it first"
+
+
+def test_weights_of_a_backend_in_another_namespace_are_moved_like_any_other() -> None:
+    elsewhere = ref("foo-v2", 1, namespace="prod")
+    found = http(refs(ref("foo-v1", 9), elsewhere))
+    assert [one.name for one in found.endpoint.variants] == ["foo-v1", "prod/foo-v2"]
+    (write,) = driver(found).set_weight(found.endpoint, 2000)
+    assert guards_in(write)["/spec/rules/0/backendRefs/1/namespace"] == "prod"

@@ -60,9 +60,7 @@ class RouteDriver:
     def attempts(self) -> Mapping[Verb, Callable[[], tuple[Write, ...]]]:
         endpoint, standing = self._endpoint, self._standing
         return {
-            Verb.PROMOTE: (lambda: self.complete(endpoint))
-            if standing.in_flight
-            else (lambda: self.start(endpoint, _UNHEARD_OF, None)),
+            Verb.PROMOTE: (lambda: self.complete(endpoint)) if standing.in_flight else (lambda: self._begun(endpoint)),
             Verb.WEIGHT: lambda: self.set_weight(endpoint, 0 if standing.weight_bp else FIRST_BP),
             Verb.HOLD: lambda: self.hold(endpoint, Hold(SafeText("nobody"), SafeText())),
             Verb.CONTINUE: lambda: self.resume(endpoint),
@@ -244,9 +242,8 @@ class RouteDriver:
         if behind.missing:
             raise Refused(f"{SafeText(backend)} can't get requests: {SafeText(behind.missing)}", hint="mend that first")
         if behind.empty:
-            raise Refused(
-                f"no pod of {SafeText(backend)} is ready: requests to it would fail", hint="wait until one is"
-            )
+            hint = "wait until one is" if behind.deployed is None or behind.deployed.wanted else "scale it first"
+            raise Refused(f"no pod of {SafeText(backend)} is ready: requests to it would fail", hint=hint)
 
     def _idle(self) -> tuple[str, ...]:
         standing = self._standing
@@ -260,7 +257,7 @@ class RouteDriver:
             usable = [one for one in usable if one == self._standing.candidate and self._standing.behind[one].role]
         if len(usable) != 1:
             raise Refused(
-                f"no backend of {self._endpoint.ref.name} runs {version}, and none is there to get it",
+                f"no backend of {self._endpoint.ref.name} runs that version, and none is there to get it",
                 hint=f"deploy {version} behind a backend of weight 0 first",
             )
         item = self._deployment(usable[0]).item
@@ -376,6 +373,15 @@ class RouteDriver:
         standing = self._standing
         shown = [f"{SafeText(standing.versions[one])} {percent(standing.shares[one])}" for one in standing.serving]
         return " + ".join(shown) or "nobody gets anything"
+
+    def _begun(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """A release of what stands by, else of what nobody knows, for whoever asks whether one can be begun."""
+        standing = self._standing
+        other = [one for one in self._idle() if standing.versions[one] != standing.versions[standing.stable]]
+        try:
+            return self.start(endpoint, Artifact(standing.versions[other[0]]) if other else _UNHEARD_OF, None)
+        except Refused:
+            return self.start(endpoint, _UNHEARD_OF, None)
 
     def _somewhere(self) -> str:
         """A version to which it could be rolled back, for whoever asks whether it can."""

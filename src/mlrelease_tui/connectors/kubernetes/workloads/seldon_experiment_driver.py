@@ -64,7 +64,7 @@ class ExperimentDriver(Writing):
         return {
             Verb.PROMOTE: (lambda: self.complete(endpoint))
             if experiment.in_flight
-            else (lambda: self.start(endpoint, _UNHEARD_OF, None)),
+            else (lambda: self._begun(endpoint)),
             Verb.WEIGHT: lambda: self.set_weight(endpoint, 0 if experiment.weight_bp else FIRST_BP),
             Verb.HOLD: lambda: self.hold(endpoint, Hold(SafeText("nobody"), SafeText())),
             Verb.CONTINUE: lambda: self.resume(endpoint),
@@ -112,7 +112,7 @@ class ExperimentDriver(Writing):
             return (self._weighed(running[0], weight),)
         if len(idle) != 1:
             raise Refused(
-                f"no candidate of {endpoint.ref.name} serves {SafeText(artifact.version)}, and none is there to get it",
+                f"no candidate of {endpoint.ref.name} serves that version, and none is there to get it",
                 hint="add a candidate of weight 0 where the Experiment is written",
             )
         version = SafeText(artifact.version)
@@ -255,6 +255,16 @@ class ExperimentDriver(Writing):
         forward = weight_bp and candidate != experiment.stable
         noted = self._noted(experiment.versions[experiment.stable]) if forward or version else {}
         return self._patch((*ops, *writes), effect, notes=noted, assumes=assumes)
+
+    def _begun(self, endpoint: Endpoint) -> tuple[Write, ...]:
+        """A release of what stands by, else of what nobody knows, for whoever asks whether one can be begun."""
+        experiment = self._experiment
+        now = experiment.versions[experiment.stable]
+        other = [one.version for one in experiment.models.values() if one.version != now]
+        try:
+            return self.start(endpoint, Artifact(other[0]) if other else _UNHEARD_OF, None)
+        except Refused:
+            return self.start(endpoint, _UNHEARD_OF, None)
 
     def _somewhere(self) -> Artifact:
         """A version to which it could be rolled back, for whoever asks whether it can; one that nobody knows may be named, too."""
