@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.cluster import definitions
 from tests.cluster.api import DEPLOYMENTS, PODS, Json
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
 from tests.cluster.kserve_bench import KnativeMode, Services, StandardMode
 from tests.cluster.manifests import deployment, service
+from tests.cluster.routes_bench import Bench, destination_rule, http_route, virtual_service
 
 from mlrelease_tui.domain.details import Details
 
@@ -92,3 +95,33 @@ async def test_the_pods_of_each_variant_are_those_that_kubectl_shows(
     assert {variant for variant, _ in expected} == named
     assert {(one.variant, str(one.name)) for one in found.replicas} == expected
     assert any(one.about.startswith("Pod ") for one in found.happenings)
+
+
+def version_of(pod: Json) -> str:
+    return str(pod["metadata"]["labels"]["version"])
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "VirtualService"])
+async def test_behind_a_route_the_pods_are_those_of_its_backend_or_subset(
+    control_plane: ControlPlane, cluster: Cluster, namespace: str, kind: str
+) -> None:
+    definitions.gateway_api(control_plane.kubectl)
+    definitions.istio(control_plane.kubectl)
+    bench = Bench(cluster, namespace)
+    bench.behind("fraud")
+    if kind == "HTTPRoute":
+        bench.apply(http_route("front", {"fraud-v1": 90, "fraud-v2": 10}))
+    else:
+        bench.apply(destination_rule("fraud", "v1", "v2"))
+        bench.apply(virtual_service("front", {"v1": 90, "v2": 10}, host="fraud"))
+    operator = Operator(cluster.kubeconfig, namespace)
+    try:
+        endpoint = await operator.until("front", lambda found: len(found.variants) == 2)
+        found = await operator.connector.details(endpoint)
+    finally:
+        await operator.close()
+    pods = {str(pod["metadata"]["name"]): version_of(pod) for pod in cluster.api.items(PODS, namespace)}
+    seen = {(str(one.name), one.variant) for one in found.replicas}
+    assert len(seen) == len(pods) > 1
+    for name, variant in seen:
+        assert variant.endswith(pods[name]), f"{name} is of {pods[name]}, not of {variant}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.discovery import Served
-from mlrelease_tui.connectors.kubernetes.objects import name, owner_uid, table, text, uid
+from mlrelease_tui.connectors.kubernetes.objects import items, name, owner_uid, table, text, uid
 from mlrelease_tui.connectors.kubernetes.selecting import text_of
 from mlrelease_tui.domain.rollout import Endpoint, Variant
 from mlrelease_tui.domain.text import raw
@@ -19,7 +20,16 @@ from mlrelease_tui.errors import Forbidden, NotFound
 _RUNS: Final = (("batch", "jobs"), ("batch", "cronjobs"))
 _SETS: Final = (("apps", "replicasets"), ("apps", "deployments"), ("apps", "statefulsets"))
 _FRONTS: Final = (("serving.knative.dev", "revisions"), ("", "services"))
-_RUN_KINDS: Final = frozenset({"Job", "CronJob"})
+_RULES: Final = ("networking.istio.io", "destinationrules")
+_MIRROR: Final = " (mirror)"
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_FIRST: Final = {
+    "CronJob": (*_RUNS, *_SETS, *_FRONTS),
+    "Job": (*_RUNS, *_SETS, *_FRONTS),
+    "HTTPRoute": (*_FRONTS, *_SETS),
+    "VirtualService": (*_FRONTS, *_SETS),
+}
+"""Where one name is that of several objects, by the endpoint's own kind: which of them is meant."""
 _LAST_RUNS: Final = 2
 """Runs of a schedule whose pods are looked for: the newest."""
 _BY_ENDPOINT: Final = ("serving.kserve.io/inferenceservice", "seldon-deployment-id")
@@ -41,7 +51,13 @@ async def pods_of_variant(api: KubeApi, served: Served, endpoint: Endpoint, vari
     if pods is None:
         return []
     place = raw(endpoint.ref.namespace)
-    found = await _named(api, served, endpoint, raw(variant.name))
+    # A backend of a route is named with its port or subset behind it, one that is only mirrored to is said to be so.
+    wanted, _, part = raw(variant.name).removesuffix(_MIRROR).partition(":")
+    if not _NAME.fullmatch(wanted):
+        return []
+    found = await _named(api, served, endpoint, wanted)
+    if found is not None and part and not part.isdigit():
+        found = await _subset(api, served, place, found, part)
     if found is not None and found.labels:
         return list((await api.list(pods, place, labels=found.labels)).items)
     for label in _BY_ENDPOINT if found is None else ():
@@ -51,9 +67,22 @@ async def pods_of_variant(api: KubeApi, served: Served, endpoint: Endpoint, vari
     return []
 
 
+async def _subset(api: KubeApi, served: Served, place: str, found: Found, subset: str) -> Found | None:
+    """The part of a Service's pods that a DestinationRule calls so; None where none does."""
+    rules = served.find(*_RULES)
+    for rule in (await api.list(rules, place)).items if rules is not None else ():
+        if text(rule, "spec", "host").partition(".")[0] != name(found.item):
+            continue
+        for one in items(rule, "spec", "subsets"):
+            if text(one, "name") == subset:
+                more = text_of({"matchLabels": table(one, "labels")})
+                return Found(found.resource, found.item, ",".join(part for part in (found.labels, more) if part))
+    return None
+
+
 async def _named(api: KubeApi, served: Served, endpoint: Endpoint, wanted: str) -> Found | None:
     """The object with the variant's name that has pods: all that it may be are asked for at once."""
-    order = (*_RUNS, *_SETS, *_FRONTS) if endpoint.native.kind in _RUN_KINDS else (*_SETS, *_RUNS, *_FRONTS)
+    order = _FIRST.get(str(endpoint.native.kind), (*_SETS, *_RUNS, *_FRONTS))
     kinds = [resource for resource in (served.find(*kind) for kind in order) if resource is not None]
     place = raw(endpoint.ref.namespace)
     answers = await asyncio.gather(
