@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+import json
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
+from tests.cluster.api import Json
+from tests.cluster.realnode.bench import NAME, Stage
 from tests.cluster.realnode.traffic import Router
+from tests.cluster.test_main_job_on_kubernetes import configured
+from tests.e2e.demo_host import MLRELEASE
 
 from mlrelease_tui.connectors.api import Settings
 from mlrelease_tui.connectors.scrape.connector import ScrapeConnector
@@ -20,6 +25,21 @@ class Counts:
 
     requests: float
     errors: float
+
+
+def told_by_the_command(stage: Stage, folder: Path, *, window_s: float) -> Json:
+    """What `mlrelease endpoint --json` says with two connections: the cluster, and the router's metrics."""
+    config, environment = configured(folder, stage.cluster, stage.namespace)
+    target = f"http://{stage.router.metrics_target}/metrics"
+    with config.open("a", encoding="utf-8") as file:
+        file.write(f'[connections.traffic]\nkind = "scrape"\ntargets = ["{target}"]\n')
+    words = ["--config", str(config), "endpoint", NAME, "--window", f"{window_s:g}", "--json"]
+    done = subprocess.run(
+        [str(MLRELEASE), *words], env=environment, capture_output=True, text=True, check=False, timeout=90
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    answer: Json = json.loads(done.stdout)
+    return answer
 
 
 class Observer:
@@ -40,17 +60,3 @@ class Observer:
             item.version: Counts(samples[item.name].requests or 0.0, samples[item.name].errors or 0.0)
             for item in endpoint.variants
         }
-
-    async def shares(self, endpoint: Endpoint, *, of: int) -> dict[str, float]:
-        """Which share of the next `of` requests each version gets."""
-        before = await self.counts(endpoint)
-        deadline = time.monotonic() + 60.0
-        while True:
-            gone = {
-                version: now.requests - before[version].requests
-                for version, now in (await self.counts(endpoint)).items()
-            }
-            if sum(gone.values()) >= of:
-                return {version: requests / sum(gone.values()) for version, requests in gone.items()}
-            assert time.monotonic() < deadline, gone
-            await asyncio.sleep(0.1)
