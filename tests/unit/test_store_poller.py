@@ -20,6 +20,7 @@ from mlrelease_tui.domain.refs import EndpointRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.errors import RateLimited, Unreachable
 from mlrelease_tui.store import poller as module
+from mlrelease_tui.store import readings
 from mlrelease_tui.store.facts import ConnectionObserved, EndpointsObserved, Fact, ReadFailed, VersionsObserved
 from mlrelease_tui.store.poller import Intervals, Poller
 from mlrelease_tui.store.store import Store
@@ -275,7 +276,7 @@ async def test_wishes_are_read_once_however_often_they_are_asked_for() -> None:
 
 
 async def test_pages_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAGE", 2)
+    monkeypatch.setattr(readings, "PAGE", 2)
     async with polling(fake("world")) as watched:
         watched.poller.want_more_versions(FRAUD_MODEL)  # nothing is known yet: nothing is read
         watched.poller.want_versions(FRAUD_MODEL)

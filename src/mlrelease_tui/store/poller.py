@@ -8,62 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
 from mlrelease_tui.connectors.api import (
     Connector,
-    Dated,
     EndpointSource,
     EndpointWatch,
-    LineageSource,
     MetricSource,
-    ModelPage,
     VersionSource,
     capabilities,
 )
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.logs import LogWish
-from mlrelease_tui.domain.metrics import VariantSample
-from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
-from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.domain.verdict import Verdict
 from mlrelease_tui.errors import CredentialError, Forbidden, RateLimited, ReleaseError, TimedOut, Unauthenticated
-from mlrelease_tui.store.breath import Breath
 from mlrelease_tui.store.details import DetailReading
 from mlrelease_tui.store.facts import (
     ConnectionObserved,
-    EndpointsObserved,
-    LineageObserved,
-    ModelsObserved,
     ReadFailed,
-    SamplesObserved,
-    VerdictsReached,
-    VersionsObserved,
 )
 from mlrelease_tui.store.logs import LogReading
-from mlrelease_tui.store.state import unchanged
+from mlrelease_tui.store.readings import PAGE, Judging, Readings
 from mlrelease_tui.store.store import Store
-
-Judging = Callable[[Endpoint, Iterable[VariantSample]], Verdict | None]
-"""Takes a reading of an endpoint's variants and says what the judge says now; None where there is nothing to judge."""
 
 PROBE_S: Final = 30.0
 MODELS_S: Final = 5.0
 WATCHED_S: Final = 8.0
 LONGEST_PAUSE_S: Final = 60.0
 DEADLINE_S: Final = 20.0
-MODEL_PAGES: Final = 50
-PAGE: Final = 200
-BATCH: Final = 250
-"""Endpoints whose readings go into the state at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +73,6 @@ class Poller:
         self._store = store
         self._connectors = connectors
         self._intervals = intervals or Intervals()
-        self._judging = judging
         self._now = now
         self._jitter = jitter
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,6 +81,7 @@ class Poller:
         self._unwatched: set[str] = set()
         self._failing: set[tuple[str, str]] = set()
         self._asked_to_wait: dict[tuple[str, str], float] = {}
+        self._readings = Readings(store, connectors, judging=judging, now=now, ask=self._ask_how_it_is)
         self._logs = LogReading(store, connectors, spawn=self._spawn, now=now, deadline_s=DEADLINE_S)
         self._details = DetailReading(store, connectors, spawn=self._spawn, now=now, deadline_s=DEADLINE_S)
 
@@ -112,17 +90,19 @@ class Poller:
     def start(self) -> None:
         """Begin to read. Must be called on the event loop."""
         for name, connector in self._connectors.items():
-            self._loop(name, "probe", lambda: self._intervals.probe_s, partial(self._probe, connector))
+            self._loop(name, "probe", lambda: self._intervals.probe_s, partial(self._readings.probe, connector))
             if isinstance(connector, EndpointSource):
                 watched = isinstance(connector, EndpointWatch)
                 every = partial(self._endpoint_pause if watched else self._refresh_pause, name)
-                woken = self._loop(name, "endpoints", every, partial(self._endpoints, connector))
+                woken = self._loop(name, "endpoints", every, partial(self._readings.endpoints, connector))
                 if isinstance(connector, EndpointWatch):
                     self._spawn(self._watch(name, connector, woken))
             if isinstance(connector, VersionSource):
-                self._loop(name, "models", partial(self._models_pause, name), partial(self._models, connector))
+                self._loop(name, "models", partial(self._models_pause, name), partial(self._readings.models, connector))
             if isinstance(connector, MetricSource):
-                self._loop(name, "metrics", partial(self._refresh_pause, name), partial(self._samples, connector))
+                self._loop(
+                    name, "metrics", partial(self._refresh_pause, name), partial(self._readings.samples, connector)
+                )
 
     async def stop(self) -> None:
         """End all reads and wait for them."""
@@ -140,7 +120,7 @@ class Poller:
             await self.once_metrics()
 
         await asyncio.gather(
-            self._all(lambda name, connector: self._guarded(name, "probe", self._probe(connector))),
+            self._all(lambda name, connector: self._guarded(name, "probe", self._readings.probe(connector))),
             self._all(self._once_models),
             targets(),
         )
@@ -154,15 +134,15 @@ class Poller:
 
     async def _once_endpoints(self, name: str, connector: Connector) -> None:
         if isinstance(connector, EndpointSource):
-            await self._guarded(name, "endpoints", self._endpoints(connector))
+            await self._guarded(name, "endpoints", self._readings.endpoints(connector))
 
     async def _once_models(self, name: str, connector: Connector) -> None:
         if isinstance(connector, VersionSource):
-            await self._guarded(name, "models", self._models(connector))
+            await self._guarded(name, "models", self._readings.models(connector))
 
     async def _once_metrics(self, name: str, connector: Connector) -> None:
         if isinstance(connector, MetricSource):
-            await self._guarded(name, "metrics", self._samples(connector))
+            await self._guarded(name, "metrics", self._readings.samples(connector))
 
     # --- wishes -------------------------------------------------------------------------------------------------------
 
@@ -175,18 +155,18 @@ class Poller:
 
     def want_versions(self, model: ModelRef) -> None:
         """Read a model's newest versions."""
-        self._want(("versions", model), model.connection, partial(self._versions, model, ""))
+        self._want(("versions", model), model.connection, partial(self._readings.versions, model, ""))
 
     def want_more_versions(self, model: ModelRef) -> None:
         """Read the next page of a model's versions, where there is one."""
         known = self._store.state.versions.get(model)
         if known is not None and known.next_token:
-            self._want(("versions", model), model.connection, partial(self._versions, model, known.next_token))
+            self._want(("versions", model), model.connection, partial(self._readings.versions, model, known.next_token))
 
     def want_lineage(self, version: VersionRef) -> None:
         """Read where a version comes from, unless it is known: lineage does not change."""
         if version not in self._store.state.lineage:
-            self._want(("lineage", version), version.model.connection, partial(self._lineage, version))
+            self._want(("lineage", version), version.model.connection, partial(self._readings.lineage, version))
 
     def want_log(self, wish: LogWish) -> None:
         """Read the end of a variant's log now."""
@@ -218,77 +198,7 @@ class Poller:
 
         self._spawn(fetch())
 
-    # --- reads --------------------------------------------------------------------------------------------------------
-
-    async def _probe(self, connector: Connector) -> None:
-        health = await connector.probe()
-        known = health.capabilities or capabilities(connector)
-        self._store.emit(ConnectionObserved(replace(health, capabilities=known, observed_at=self._now())))
-
-    async def _endpoints(self, source: EndpointSource) -> None:
-        endpoints = await source.endpoints()
-        at = self._now()
-        name = _name(source)
-        known, since = self._store.state, _since(source, endpoints, at)
-        found: list[Endpoint] = []
-        troubled = False
-        breath = Breath()
-        for item in endpoints:
-            before = known.endpoints.get(item.ref)
-            # Compared here, a few at a time: `reduce` then has little left to do.
-            same = before is not None and name not in known.from_cache and unchanged(before, item, since)
-            found.append(before if same and before is not None else item)
-            troubled |= item.problems != (before.problems if before is not None else ())
-            await breath.taken()
-        self._store.emit(EndpointsObserved(name, tuple(found), at, since))
-        # What troubles endpoints, or ends troubling them, may be the connection's own trouble: ask it now how it is.
-        if troubled:
-            self._ask_how_it_is(name)
-
-    async def _models(self, source: VersionSource) -> None:
-        models: list[Model] = []
-        token = ""
-        for _ in range(MODEL_PAGES):
-            page: ModelPage = await source.models(limit=PAGE, page_token=token)
-            models.extend(page.models)
-            token = page.next_token
-            if not token:
-                break
-        self._store.emit(ModelsObserved(_name(source), tuple(models), self._now(), complete=not token))
-
-    async def _samples(self, source: MetricSource) -> None:
-        endpoints = tuple(self._store.state.endpoints.values())
-        samples = await source.samples(endpoints)
-        at = self._now()
-        by_endpoint: dict[EndpointRef, list[VariantSample]] = {}
-        breath = Breath()
-        for sample in samples:
-            by_endpoint.setdefault(sample.endpoint, []).append(sample)
-            await breath.taken()
-        for refs in batched(by_endpoint):
-            part = tuple(sample for ref in refs for sample in by_endpoint[ref])
-            self._store.emit(SamplesObserved(_name(source), part, at))
-            await breath.taken()
-        verdicts: dict[EndpointRef, Verdict] = {}
-        for ref, found in by_endpoint.items():
-            endpoint = self._store.state.endpoints.get(ref)
-            if endpoint is not None and (verdict := self._judging(endpoint, found)) is not None:
-                verdicts[ref] = verdict
-            await breath.taken()
-        if verdicts:
-            self._store.emit(VerdictsReached(verdicts))
-
-    async def _versions(self, model: ModelRef, token: str) -> None:
-        source: object = self._connectors.get(model.connection)
-        if isinstance(source, VersionSource):
-            page = await source.versions(model, limit=PAGE, page_token=token)
-            self._store.emit(VersionsObserved(model, page.versions, page.next_token, not token, self._now()))
-
-    async def _lineage(self, version: VersionRef) -> None:
-        source: object = self._connectors.get(version.model.connection)
-        if isinstance(source, VersionSource) and isinstance(source, LineageSource):
-            record = await source.version(version)
-            self._store.emit(LineageObserved(version, await source.lineage(record)))
+    # --- how often -------------------------------------------------------------------------------------------------
 
     def _endpoint_pause(self, name: str) -> float:
         """Seldom while a watch tells of changes, as often as without one while it fails."""
@@ -418,22 +328,3 @@ class Poller:
             observed_at=self._now(),
         )
         self._store.emit(ConnectionObserved(health))
-
-
-def batched(refs: Iterable[EndpointRef]) -> Iterator[tuple[EndpointRef, ...]]:
-    """At most BATCH at a time; one empty batch where there are none, since that too was a reading."""
-    left = iter(refs)
-    batch = tuple(islice(left, BATCH))
-    yield batch
-    while batch := tuple(islice(left, BATCH)):
-        yield batch
-
-
-def _since(source: EndpointSource, endpoints: Iterable[Endpoint], now: datetime) -> datetime:
-    """Since when at the earliest all of these were seen."""
-    seen = source.seen_at() if isinstance(source, Dated) else None
-    return seen or min((item.observed_at for item in endpoints), default=now)
-
-
-def _name(connector: object) -> str:
-    return connector.name if isinstance(connector, Connector) else ""
