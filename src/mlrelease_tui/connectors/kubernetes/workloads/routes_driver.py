@@ -6,17 +6,18 @@ Everything else of the route (filters, matches, time-outs) stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.api import Resource
-from mlrelease_tui.connectors.kubernetes.objects import at, name, notes, owner_uid, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, pointer, test, watched, written
+from mlrelease_tui.connectors.kubernetes.objects import at, name, owner_uid, uid
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, test, written
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing as Deployed
+from mlrelease_tui.connectors.kubernetes.workloads.noting import FIRST_BP, Writing, named
 from mlrelease_tui.connectors.kubernetes.workloads.routes_splits import Numbers
 from mlrelease_tui.connectors.kubernetes.workloads.routes_standing import Standing
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
@@ -27,8 +28,6 @@ from mlrelease_tui.errors import Refused
 
 SETTLE_S: Final = 120.0
 PODS_S: Final = 600.0
-FIRST_BP: Final = 1000
-"""A route that notes no steps begins a canary at 10 %."""
 _UNHEARD_OF: Final = Artifact("0-unheard-of", "models:/unheard-of/0")
 
 
@@ -43,17 +42,18 @@ class Dialect:
     grain: str
 
 
-class RouteDriver:
+class RouteDriver(Writing):
     """Plans the writes for one route from the objects of one read."""
+
+    pauseless = "a route has no pause"
 
     def __init__(
         self, dialect: Dialect, deployments: Resource, standing: Standing, endpoint: Endpoint, frame: Frame
     ) -> None:
+        super().__init__(dialect.routes, standing.item, endpoint, frame)
         self._dialect = dialect
         self._deployments = deployments
         self._standing = standing
-        self._endpoint = endpoint
-        self._frame = frame
 
     # --- what there is
 
@@ -128,7 +128,7 @@ class RouteDriver:
             PODS_S,
         )
         patch = Patch(self._deployments, item, ops)
-        first = written(self._frame.connection, self._frame.context, patch, effect, self._assumed())
+        first = written(self._frame.connection, self._frame.context, patch, effect, expectation_of(self._endpoint))
         return (first, self._weighed(backend, weight_bp, version=version, assumes=there))
 
     def advance(self, endpoint: Endpoint) -> tuple[Write, ...]:
@@ -166,29 +166,12 @@ class RouteDriver:
         return (self._weighed(backend, weight_bp),)
 
     def hold(self, endpoint: Endpoint, hold: Hold) -> tuple[Write, ...]:
-        """Advisory: our own verbs keep to it."""
-        del hold
-        item = self._free().item
-        if endpoint.rollout.hold is not None:
-            raise Refused(f"{endpoint.ref.name} is held already", hint="continue lets it go on")
-        path = pointer("metadata", "annotations", marks.HOLD) if notes(item) else pointer("metadata", "annotations")
-        ops = (test("/metadata/uid", uid(item)), test(path, None))
-        effect = Effect(
-            "not held",
-            "this tool moves no weight up; nothing else keeps to it",
-            "continue it",
-            self._expect(held=True),
-            SETTLE_S,
-        )
-        return (self._patch(ops, effect, hold=True),)
+        self._free()
+        return super().hold(endpoint, hold)
 
     def resume(self, endpoint: Endpoint) -> tuple[Write, ...]:
-        item = self._free().item
-        mark = notes(item).get(marks.HOLD)
-        if mark is None:
-            raise Refused(f"{endpoint.ref.name} is not held", hint="promote goes on")
-        ops = (test("/metadata/uid", uid(item)), test(pointer("metadata", "annotations", marks.HOLD), mark))
-        return (self._patch(ops, Effect("held", "may go on", "hold it", self._expect(held=False)), hold=False),)
+        self._free()
+        return super().resume(endpoint)
 
     # --- going back
 
@@ -291,7 +274,7 @@ class RouteDriver:
         standing = self._standing
         version = version or SafeText(standing.versions[backend])
         weights = {one: ALL_TRAFFIC_BP if one == backend else 0 for one in standing.behind}
-        expects = self._expect(stable_version=version, weights=_named(weights))
+        expects = self._expect(stable_version=version, weights=named(weights))
         undo = f"{SafeText(standing.candidate)} {percent(standing.weight_bp)}"
         if backend != standing.stable and not standing.in_flight:
             undo = f"roll back to {SafeText(standing.versions[standing.stable])}"
@@ -320,7 +303,7 @@ class RouteDriver:
             self._now(),
             f"{called} {percent(weight_bp)}",
             f"{SafeText(backend)} {percent(standing.shares[backend])}",
-            self._expect(weights=_named(weights)),
+            self._expect(weights=named(weights)),
             SETTLE_S,
         )
         return self._set(numbers, effect, noted=not standing.in_flight, assumes=assumes)
@@ -347,27 +330,7 @@ class RouteDriver:
         if noted:
             stable = standing.versions[standing.stable]
             kept = {marks.HISTORY: marks.history_text([stable, *marks.history_of(standing.item)])}
-        seen = replace(effect, expects=watched(effect.expects, self._endpoint))
-        return self._patch((*ops, *writes), seen, notes=kept, assumes=assumes)
-
-    def _patch(
-        self,
-        ops: tuple[Op, ...],
-        effect: Effect,
-        *,
-        hold: bool | None = None,
-        notes: Mapping[str, str] | None = None,
-        assumes: EndpointExpectation | None = None,
-    ) -> Write:
-        patch = Patch(self._dialect.routes, self._standing.item, ops, hold=hold, notes=notes or {}, spec_only=True)
-        return written(self._frame.connection, self._frame.context, patch, effect, assumes or self._assumed())
-
-    def _assumed(self) -> EndpointExpectation:
-        """What must still be so: weights that are not in force are told by the write's own tests."""
-        return replace(expectation_of(self._endpoint), step_index=None)
-
-    def _expect(self, **more: object) -> EndpointExpectation:
-        return EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid, **more)  # type: ignore[arg-type]
+        return self._patch((*ops, *writes), effect, notes=kept, assumes=assumes)
 
     def _now(self) -> str:
         standing = self._standing
@@ -398,7 +361,3 @@ class RouteDriver:
                 hint="roll back the Deployment behind it",
             )
         return standing.previous or versions[0]
-
-
-def _named(weights: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted((str(SafeText(one)), weight) for one, weight in weights.items()))

@@ -15,16 +15,10 @@ from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, add, copy, remove, test
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
+from mlrelease_tui.connectors.kubernetes.workloads.noting import FIRST_BP, named, told
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_sources import predictor_ops
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_standing import Standing
-from mlrelease_tui.connectors.kubernetes.workloads.seldon_writes import (
-    ADVISORY,
-    FIRST_BP,
-    SETTLE_S,
-    Writing,
-    named,
-    told,
-)
+from mlrelease_tui.connectors.kubernetes.workloads.seldon_writes import ADVISORY, SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Verb

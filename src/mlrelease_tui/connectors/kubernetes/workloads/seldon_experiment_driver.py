@@ -17,19 +17,12 @@ from mlrelease_tui.connectors.kubernetes.objects import at, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, test, written
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
+from mlrelease_tui.connectors.kubernetes.workloads.noting import FIRST_BP, alone, named, told
 from mlrelease_tui.connectors.kubernetes.workloads.routes_splits import proportional
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_experiment_standing import Experiment
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_model_standing import Model
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_sources import model_ops
-from mlrelease_tui.connectors.kubernetes.workloads.seldon_writes import (
-    ADVISORY,
-    FIRST_BP,
-    SETTLE_S,
-    Writing,
-    alone,
-    named,
-    told,
-)
+from mlrelease_tui.connectors.kubernetes.workloads.seldon_writes import ADVISORY, SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Verb
