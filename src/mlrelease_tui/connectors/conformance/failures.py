@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -12,8 +12,10 @@ import pytest
 
 from mlrelease_tui.connectors.api import (
     Connector,
+    DetailSource,
     EndpointSource,
     LineageSource,
+    LogFollowable,
     LogSource,
     MetricSource,
     VersionSource,
@@ -105,10 +107,22 @@ def _reads(connector: Connector) -> list[tuple[str, Callable[[], Awaitable[Any]]
         logs = connector
         seen = _seen(endpoint)
         found.append(("logs", lambda: logs.logs(seen, LogWish(endpoint, "v1"))))
+    if isinstance(connector, LogFollowable):
+        followed = connector
+        found.append(("follow", lambda: _first(followed.follow(_seen(endpoint), LogWish(endpoint, "v1")))))
+    if isinstance(connector, DetailSource):
+        knowing = connector
+        found.append(("details", lambda: knowing.details(_seen(endpoint))))
     if isinstance(connector, MetricSource):
         metrics = connector
         found.append(("samples", lambda: metrics.samples(())))
     return found
+
+
+async def _first(told: AsyncIterator[object]) -> object:
+    async for found in told:
+        return found
+    return None
 
 
 def _seen(ref: EndpointRef) -> Endpoint:
