@@ -142,12 +142,11 @@ async def test_what_a_real_container_prints_is_followed_as_it_is_printed(stage: 
         assert len(before) == REPLICAS
         assert all("version erring: ready" in " ".join(tail.lines) for tail in before)
         failed = {str(tail.source): len(tail.lines) for tail in before}
-        async with asyncio.timeout(60), aclosing(seat.connector.follow(endpoint, wish)) as following:  # type: ignore[type-var]
-            await anext(following)
-            # Every second request of each pod fails, and is printed.
-            stage.codes(stage.router, 4 * REPLICAS)
-            async for tails in following:
-                now = {str(tail.source): len(tail.lines) for tail in tails}
-                if now.keys() == failed.keys() and all(now[source] > failed[source] for source in now):
-                    break
+        # Every second request of each pod fails, and is printed.
+        with stage.load(rate=20):
+            async with asyncio.timeout(90), aclosing(seat.connector.follow(endpoint, wish)) as following:  # type: ignore[type-var]
+                async for tails in following:
+                    now = {str(tail.source): len(tail.lines) for tail in tails}
+                    if now.keys() == failed.keys() and all(now[source] > failed[source] for source in now):
+                        break
         assert all("ZeroDivisionError: request" in tail.lines[-1] for tail in tails)
