@@ -102,6 +102,11 @@ class Session:
                 self._places.pop(0)
                 continue
             found = text(answer, "metadata", "uid")
+            if not found:
+                raise UnexpectedAnswer(
+                    f"{self._api.where}: what answers is no API server: a namespace without a uid",
+                    hint="is it its address?",
+                )
             expected = self.uid or (self._pinned if self._places[0] == _SYSTEM else "")
             if expected and found != expected:
                 raise OtherCluster(
