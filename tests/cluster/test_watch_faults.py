@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.api import DEPLOYMENTS
 from tests.cluster.control_plane import ADMIN, ControlPlane
 from tests.cluster.manifests import deployment
-from tests.cluster.reaching import Watching, connector, fails, opened, until
+from tests.cluster.reaching import Watching, connector, fails, opened, until, until_async
 from tests.connectors.fault_proxy import (
     LOGIN_PAGE,
     Drip,
@@ -21,12 +21,13 @@ from tests.connectors.fault_proxy import (
     Reset,
     Says,
     Silent,
+    Swallowed,
     Truncated,
     rate_limited,
     redirect,
 )
 
-from mlrelease_tui.connectors.kubernetes import api, mirror, session
+from mlrelease_tui.connectors.kubernetes import api, lagging, mirror, session
 from mlrelease_tui.errors import RateLimited, ReleaseError, TimedOut, UnexpectedAnswer, Unreachable
 
 GONE = b'{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}'
@@ -123,6 +124,49 @@ def test_a_watch_that_went_silent_alone_is_begun_again(
                 await until(lambda: proxy.count("GET", "watch=1") > begun, "no watch was begun again")
                 await asyncio.to_thread(scaled, control_plane, place, 2)
                 await watching.seen("fraud", lambda item: item.stable and item.stable.ready == 2)
+
+    asyncio.run(whole())
+
+
+def test_a_watch_that_was_swallowed_alone_is_found_by_the_looks_of_whoever_acts(
+    control_plane: ControlPlane, place: str, tmp_path: Path
+) -> None:
+    async def whole() -> None:
+        async with proxied(control_plane) as proxy:
+            proxy.on(Swallowed(), path="/deployments?watch=1", times=1)
+            found = connector(through(control_plane, proxy, tmp_path), namespaces=[place])
+            async with Watching(found) as watching:
+                endpoint = await watching.seen("fraud", lambda item: item.stable)
+                await asyncio.to_thread(scaled, control_plane, place, 2)
+
+                async def told() -> bool:
+                    await found.endpoint(endpoint.ref)
+                    (row,) = await found.endpoints()
+                    # Said by the Deployment alone: the ReplicaSets are watched as before.
+                    return row.labels["replicas"] == "2"
+
+                # Far below the 90 s after which silence alone is taken for a link that is gone.
+                await until_async(told, lambda: "the row is as it was", within_s=30)
+                assert proxy.count("GET", "/deployments?watch=1") == 2
+
+    asyncio.run(whole())
+
+
+def test_looks_at_what_the_watch_tells_begin_none_again(
+    control_plane: ControlPlane, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lagging, "BEHIND_S", 0.2)
+
+    async def whole() -> None:
+        async with proxied(control_plane) as proxy:
+            found = connector(through(control_plane, proxy, tmp_path), namespaces=[place])
+            async with Watching(found) as watching:
+                endpoint = await watching.seen("fraud", lambda item: item.stable)
+                begun = proxy.count("GET", "watch=1")
+                for _ in range(10):
+                    await found.endpoint(endpoint.ref)
+                    await asyncio.sleep(0.1)
+                assert proxy.count("GET", "watch=1") == begun
 
     asyncio.run(whole())
 

@@ -70,7 +70,12 @@ class Says:
     after_apply: bool = False
 
 
-Fault = Silent | Reset | Drip | Truncated | Says
+@dataclass(frozen=True, slots=True)
+class Swallowed:
+    """Give the head of the real answer, then nothing more of it, for ever: an answer that goes on and is lost on its way."""
+
+
+Fault = Swallowed | Silent | Reset | Drip | Truncated | Says
 
 LOGIN_PAGE = Says(
     200, b"<!doctype html><html><title>Sign in</title></html>", {"Content-Type": "text/html; charset=utf-8"}
@@ -188,6 +193,14 @@ class FaultProxy:
                     writer.write(bytes([byte]))
                     await writer.drain()
                     await asyncio.sleep(every_s)
+            case Swallowed():
+                reader, upstream = await self._sent(request)
+                try:
+                    writer.write(await reader.readuntil(b"\r\n\r\n"))
+                    await writer.drain()
+                    await asyncio.Event().wait()
+                finally:
+                    upstream.close()
             case Truncated():
                 head, _, body = (await self._answer_of(request)).partition(b"\r\n\r\n")
                 writer.write(head + b"\r\n\r\n" + body[: len(body) // 2])

@@ -139,6 +139,7 @@ class KubernetesConnector:
         if found is None:
             self._looked.pop(ref, None)
             raise NotFound(f"{self.name} has no endpoint {ref}", hint="`mlrelease status` lists the endpoints")
+        self.mirror.compare(found.world.objects)
         frame = replace(self._frame(), called=raw(ref.name))
         reading = found.workload.read(found.sighting, found.world, served, frame)
         self._remember(ref, (found.workload, found.sighting.name), reading)

@@ -18,6 +18,7 @@ from typing import Final
 from mlrelease_tui.connectors._blocking import collector_at_rest
 from mlrelease_tui.connectors.kubernetes.answers import Gone, Object
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Raw, Resource
+from mlrelease_tui.connectors.kubernetes.lagging import Lag
 from mlrelease_tui.connectors.kubernetes.objects import at, text
 from mlrelease_tui.connectors.kubernetes.shelf import Key, Packed, Shelves, Token, opened, packed, tokens_of
 from mlrelease_tui.domain.text import SafeText
@@ -53,6 +54,8 @@ class Scope:
     narrowed: bool = False
     problem: ReleaseError | None = None
     futile: int = 0
+    lag: Lag = field(default_factory=Lag)
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def left_out(self) -> bool:
@@ -124,6 +127,16 @@ class Mirror:
                 raise scope.problem.with_traceback(None)
         if needed and all(scope.left_out for scope in needed):
             raise next(scope.problem for scope in needed if scope.problem is not None).with_traceback(None)
+
+    def compare(self, objects: Mapping[Resource, Mapping[Key, Object]]) -> None:
+        """Hold what was read from the server by itself against what the watches told: one that lost something is begun again."""
+        for resource, items in objects.items():
+            for key, item in items.items():
+                scope = self._scopes.get((resource.id, key[0])) or self._scopes.get((resource.id, ""))
+                if scope is None or not scope.watched or scope.namespace not in {"", key[0]}:
+                    continue
+                if scope.lag.lost(key, scope.shelf.get(key[0], {}).get(key), item, time.monotonic()):
+                    scope.lost.set()
 
     def notes(self) -> tuple[str, ...]:
         """What a person should know of what is not seen."""
@@ -270,15 +283,16 @@ class Mirror:
             if not scope.since:
                 await self._listed(scope, changed)
             watching = asyncio.ensure_future(self._watch(scope, changed))
-            outage = asyncio.ensure_future(recovered.wait())
+            outage, lost = asyncio.ensure_future(recovered.wait()), asyncio.ensure_future(scope.lost.wait())
             try:
-                await asyncio.wait({watching, outage}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({watching, outage, lost}, return_when=asyncio.FIRST_COMPLETED)
                 if watching.done():
                     watching.result()
             finally:
-                watching.cancel()
-                outage.cancel()
-                await asyncio.gather(watching, outage, return_exceptions=True)
+                for waiting in (watching, outage, lost):
+                    waiting.cancel()
+                await asyncio.gather(watching, outage, lost, return_exceptions=True)
+                scope.lost.clear()
         except Gone:
             scope.since = ""
         except ReleaseError as error:
