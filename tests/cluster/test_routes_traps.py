@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Controller
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
+from tests.cluster.flagger_bench import Bench as FlaggerBench
 from tests.cluster.manifests import PODS_BEHAVE, rollout, service
 from tests.cluster.routes_bench import (
     Bench,
@@ -25,8 +27,15 @@ from tests.cluster.routes_bench import (
     virtual_service,
 )
 
+from mlrelease_tui.connectors.api import Settings
+from mlrelease_tui.connectors.kubernetes.api import KubeApi
+from mlrelease_tui.connectors.kubernetes.discovery import discover
+from mlrelease_tui.connectors.kubernetes.kubeconfig import load
+from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
+from mlrelease_tui.connectors.kubernetes.workloads.routes import HttpRoutes
 from mlrelease_tui.domain.intents import HoldRollout, RollBack, SetWeight
-from mlrelease_tui.domain.rollout import Phase, Verb
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Stamp, Verb
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict, Refused
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.real]
@@ -310,6 +319,37 @@ async def test_a_route_that_argo_drives_is_put_back_by_it_and_refuses_us(
         await found.close()
 
 
+@pytest.mark.usefixtures("flagger")
+async def test_the_route_of_a_canary_that_flagger_runs_is_the_canarys_and_takes_no_write_of_ours(
+    cluster: Cluster, namespace: str
+) -> None:
+    canaries = FlaggerBench(cluster.api, cluster.kubectl, namespace)
+    canaries.at_rest("fraud")
+    route = canaries.route("fraud")
+    assert route is not None
+    found = Operator(cluster.kubeconfig, namespace, options={"all": True})
+    try:
+        assert [str(one.native.kind) for one in await found.connector.endpoints()] == ["Canary"]
+        # Whoever finds the route by itself all the same (a Canary may be out of sight) can do nothing to it.
+        seen = await _by_itself(cluster, namespace, "fraud")
+    finally:
+        await found.close()
+    assert [one.verb for one in seen.verbs if one.available] == []
+    assert "Flagger's Canary fraud drives fraud" in seen.support(Verb.WEIGHT).reason
+
+
+async def _by_itself(cluster: Cluster, namespace: str, name: str) -> Endpoint:
+    """The route as its own module reads it."""
+    api = KubeApi(load((cluster.kubeconfig,)).context(), Settings("lab", "kubernetes"))
+    try:
+        served, workload = await discover(api), HttpRoutes()
+        world = await workload.look(api, served, (namespace, name))
+        (sighting,) = workload.sightings(world, served)
+        return workload.read(sighting, world, served, Frame("lab", "", "", "", datetime.now(UTC))).endpoint
+    finally:
+        await api.close()
+
+
 async def test_a_route_that_flagger_made_refuses_every_write_even_a_note(
     cluster: Cluster, routed: str, bench: Bench, tmp_path: Path
 ) -> None:
@@ -330,10 +370,5 @@ async def test_a_route_that_flagger_made_refuses_every_write_even_a_note(
     assert found is None or found["metadata"]["resourceVersion"] == before
 
 
-def _stamp() -> Any:
-    from datetime import UTC, datetime
-
-    from mlrelease_tui.domain.rollout import Stamp
-    from mlrelease_tui.domain.text import SafeText
-
+def _stamp() -> Stamp:
     return Stamp("i-x", "weight", SafeText("ben"), SafeText("why"), datetime.now(UTC))
