@@ -52,7 +52,7 @@ class Back(Writing):
         if (standing.suspended and standing.newer) or (standing.route is not None and standing.route.halted):
             # Flagger would take the newer template for a release to begin, or takes no step at all.
             return self._held_at(self._own_route(), 0)
-        back = self._failed()
+        back = replace(self._failed(), toward=endpoint.rollout.to_version)
         asked = [] if standing.aborting else [self._fail(back)]
         if not standing.suspended:
             return tuple(asked)
@@ -108,7 +108,9 @@ class Back(Writing):
                 return first
             return (*first, *self._target_back(artifact))
         strays = self.abort(endpoint) if standing.stray else ()
-        return (*strays, *(() if standing.same else self._target_back(artifact)))
+        # Where only the primary was taken back, Flagger takes the old template for another release.
+        ghost = standing.native in {"Initialized", "Succeeded"} and not standing.owed
+        return (*strays, *(() if standing.same else self._target_back(artifact, ghost=ghost)))
 
     def _target_back(self, artifact: Artifact, *, ghost: bool = False) -> tuple[Write, ...]:
         """What the primary runs, in the target too. `ghost`: Flagger takes it for a release and runs a canary of it."""
@@ -129,7 +131,12 @@ class Back(Writing):
         if standing.native == "Waiting":
             after += f"; once its gate opens, Flagger runs a canary of {version}"
         expects = EndpointExpectation(
-            endpoint.ref, uid=endpoint.uid, stable_version=version, phases=phases, labels=(("target", version),)
+            endpoint.ref,
+            uid=endpoint.uid,
+            stable_version=version,
+            phases=phases,
+            labels=(("target", version),),
+            toward=version,
         )
         undo = f"promote {endpoint.rollout.to_version} again"
         effect = Effect(f"{endpoint.rollout.to_version} is still in the target", after, undo, expects, self._look_s)

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes import marks
-from mlrelease_tui.connectors.kubernetes.objects import at
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, remove, test
-from mlrelease_tui.connectors.kubernetes.patching import replace as put
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Patch, add, watched
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import AT_REST, JUDGED, PROMOTED
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_writes import BEGUN, PODS_S, Writing
@@ -39,9 +37,8 @@ class Forward(Writing):
                 f"skipAnalysis of {self._name} is set: {version} would get all traffic unjudged",
                 hint="`promote --full`, if that is meant",
             )
-        begun = EndpointExpectation(
-            endpoint.ref, uid=endpoint.uid, phases=(*BEGUN, Phase.HELD), labels=(("target", version),)
-        )
+        begun = EndpointExpectation(endpoint.ref, uid=endpoint.uid, phases=BEGUN, labels=(("target", version),))
+        begun = watched(begun, endpoint, toward=version)
         undo = f"roll back to {endpoint.rollout.from_version}"
         if weight_bp is None:
             return (
@@ -142,26 +139,18 @@ class Forward(Writing):
 
     def _promoted(self, version: str) -> EndpointExpectation:
         """The primary itself is rolled out on this version: Flagger says Succeeded before."""
-        return EndpointExpectation(
+        done = EndpointExpectation(
             self._endpoint.ref,
             uid=self._endpoint.uid,
             stable_version=version,
             ready=(version,),
             phases=(Phase.COMPLETE,),
         )
+        return watched(done, self._endpoint, toward=version)
 
     def _skip(self, effect: Effect) -> Write:
         ops = (*self._guard("/spec/skipAnalysis"), add("/spec/skipAnalysis", True))
         return self._on_canary(ops, effect)
-
-    def _judge_again(self) -> Write:
-        """Left on, the next release would be promoted with nothing of it judged."""
-        item = self._standing.item
-        before = at(item, "spec", "skipAnalysis")
-        ops: list[Op] = [test("/metadata/uid", at(item, "metadata", "uid")), test("/spec/skipAnalysis", True)]
-        ops.append(remove("/spec/skipAnalysis") if before is None else put("/spec/skipAnalysis", before))
-        off = EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid, labels=(("skip analysis", "off"),))
-        return self._on_canary(tuple(ops), Effect("not judged", "what comes next is judged", "", off), follows=True)
 
     # --- weights
 
@@ -190,6 +179,8 @@ class Forward(Writing):
         self._running()
         self._well()
         to_version = endpoint.rollout.to_version
-        expects = EndpointExpectation(endpoint.ref, uid=endpoint.uid, phases=BEGUN)
+        expects = watched(
+            EndpointExpectation(endpoint.ref, uid=endpoint.uid, phases=BEGUN), endpoint, toward=to_version
+        )
         effect = Effect(self._now(), f"a canary of {to_version} begins anew", "abort it", expects, self._look_s)
         return (self._restarted(target, effect, self._frame.now.strftime("%Y-%m-%dT%H:%M:%SZ")),)

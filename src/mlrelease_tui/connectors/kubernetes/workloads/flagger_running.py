@@ -7,6 +7,7 @@ target's replicas, and the target takes the primary's when a release begins.
 
 from __future__ import annotations
 
+from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.objects import uid
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Patch, test
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
@@ -15,7 +16,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import AT_RE
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_writes import PODS_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
-from mlrelease_tui.domain.rollout import Endpoint, Hold
+from mlrelease_tui.domain.rollout import Endpoint, Hold, Verb
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
 
@@ -39,6 +40,10 @@ class Running(Writing):
     def resume(self, endpoint: Endpoint) -> tuple[Write, ...]:
         standing = self._standing
         if not standing.suspended:
+            left = marks.stamp_of(standing.item)
+            if standing.skips and standing.native in AT_REST and left is not None and left.verb == Verb.PROMOTE:
+                # A promotion of ours was cut short before it took that away.
+                return (self._judge_again(follows=False),)
             raise Refused(f"{self._name} is not suspended", hint="there is nothing to continue")
         self._as_it_was_held()
         expects = EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=False)

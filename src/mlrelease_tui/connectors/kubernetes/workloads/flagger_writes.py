@@ -36,7 +36,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import HELD,
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Endpoint, Phase
-from mlrelease_tui.domain.text import SafeText, raw
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
 
 PODS_S: Final = 300.0
@@ -175,6 +175,15 @@ class Writing:
         effect = Effect("suspended", after, "hold it", expects, self._look_s)
         return self._on_canary(tuple(ops), effect, hold=False)
 
+    def _judge_again(self, *, follows: bool = True) -> Write:
+        """Left on, the next release would be promoted with nothing of it judged."""
+        item = self._standing.item
+        before = at(item, "spec", "skipAnalysis")
+        ops: list[Op] = [test("/metadata/uid", at(item, "metadata", "uid")), test("/spec/skipAnalysis", True)]
+        ops.append(put("/spec/skipAnalysis", False) if before is False else remove("/spec/skipAnalysis"))
+        off = EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid, labels=(("skip analysis", "off"),))
+        return self._on_canary(tuple(ops), Effect("not judged", "what comes next is judged", "", off), follows=follows)
+
     # --- the route
 
     def _weigh(self, route: Route, canary: int, *, held: bool | None = True) -> Write:
@@ -284,6 +293,3 @@ class Writing:
 
     def _percent(self) -> int | None:
         return canary_percent(self._standing)
-
-    def _is(self, version: str, other: str) -> bool:
-        return raw(version) == raw(other)
