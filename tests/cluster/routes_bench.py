@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import httpx
 from tests.cluster.api import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -109,6 +110,9 @@ def gateway(api: Api, namespace: str) -> Iterator[None]:
             try:
                 for item in api.items(HTTP_ROUTES, namespace):
                     _answer(api, namespace, item)
+            except httpx.TransportError:
+                # It is away for a moment: asked again.
+                continue
             except ApiError as problem:
                 if problem.code not in {404, 409}:
                     problems.append(problem)

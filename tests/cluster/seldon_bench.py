@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import httpx
 from tests.cluster.api import Api, ApiError, Json, Kind
 from tests.cluster.fixtures import Cluster
 
@@ -146,6 +147,9 @@ def operators(api: Api, namespace: str) -> Iterator[None]:
         while not over.wait(_PAUSE_S):
             try:
                 player.round()
+            except httpx.TransportError:
+                # It is away for a moment: asked again.
+                continue
             except ApiError as problem:
                 if problem.code not in {404, 409}:
                     problems.append(problem)
