@@ -16,6 +16,7 @@ from tests.cluster.control_plane import ADMIN, ControlPlane
 from tests.cluster.manifests import deployment
 from tests.connectors.fault_proxy import FaultProxy, Says
 
+from mlrelease_tui.actions import executor
 from mlrelease_tui.domain.intents import RestartEndpoint, ScaleEndpoint
 from mlrelease_tui.domain.plan import OutcomeKind, Refusal
 
@@ -151,8 +152,10 @@ async def test_a_write_that_the_server_does_not_take_is_rejected_and_sent_once(
 
 
 async def test_a_write_of_which_the_server_cant_say_is_looked_for_and_found_not_to_have_happened(
-    control_plane: ControlPlane, place: str, tmp_path: Path
+    control_plane: ControlPlane, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The same behaviour on a shorter clock.
+    monkeypatch.setattr(executor, "LOST_ANSWER_S", 3.0)
     async with troubled(control_plane) as proxy, seat_behind(control_plane, proxy, place, tmp_path) as seat:
         plan = await seat.plan(ScaleEndpoint(seat.ref(NAME), 2))
         before = sent(proxy)

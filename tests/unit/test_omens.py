@@ -81,6 +81,16 @@ def test_it_was_written_over_where_another_hand_sent_it_elsewhere_after_us(
     assert omens.failed == ""
 
 
+@pytest.mark.parametrize(("to", "over"), [("7", True), ("3", False)])
+def test_what_a_backend_wrote_instead_counts_where_it_leads_elsewhere(to: str, over: bool) -> None:
+    clock = VirtualClock()
+    omens = Omens(EXPECTS, OURS, clock.monotonic, altered=True)
+    omens.seen(endpoint(Phase.PROGRESSING, to=to))
+    clock.elapsed_s += FAILED_S
+    omens.seen(endpoint(Phase.PROGRESSING, to=to))
+    assert omens.certain is over
+
+
 def test_an_alias_has_no_such_signs() -> None:
     clock = VirtualClock()
     omens = Omens(AliasExpectation(ModelRef("registry", "fraud"), "champion", "3"), OURS, clock.monotonic)

@@ -222,10 +222,9 @@ class Executor:
         safer wants to begin: then "accepted, not observed"."""
         way = self._ways[run.stamp.intent_id] = asyncio.Event()
         altered = "; ".join(result.observed)
-        within_s = min(step.settle_s, LOST_ANSWER_S) if altered else step.settle_s
-        omens = Omens(step.expects, run.stamp, self._pace.monotonic)
+        omens = Omens(step.expects, run.stamp, self._pace.monotonic, altered=bool(altered))
         try:
-            left = await self._until(step.expects, within_s, way, omens)
+            left = await self._until(step.expects, step.settle_s, way, omens)
         finally:
             del self._ways[run.stamp.intent_id]
         if not left:

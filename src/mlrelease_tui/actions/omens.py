@@ -14,11 +14,14 @@ the release before may stand for a moment."""
 
 
 class Omens:
-    """The looks at one endpoint after one write."""
+    """The looks at one endpoint after one write. `altered`: its backend wrote something else than it was asked."""
 
-    def __init__(self, expects: Expectation, ours: Stamp, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, expects: Expectation, ours: Stamp, monotonic: Callable[[], float], *, altered: bool = False
+    ) -> None:
         self._expects = expects
         self._ours = ours
+        self._altered = altered
         self._monotonic = monotonic
         self._since: float | None = None
         self._why = ""
@@ -28,7 +31,8 @@ class Omens:
         if not isinstance(self._expects, EndpointExpectation):
             return
         failed = failure_of(self._expects, endpoint)
-        elsewhere = diverted(self._expects, endpoint) and written_after(self._ours, endpoint.stamp)
+        by_another = self._altered or written_after(self._ours, endpoint.stamp)
+        elsewhere = by_another and diverted(self._expects, endpoint)
         self._why = failed
         if not failed and not elsewhere:
             self._since = None
