@@ -419,3 +419,40 @@ def test_an_interval_below_ten_seconds_is_ten_seconds() -> None:
     item = canary("Initialized", spec={"analysis": {**ANALYSIS, "interval": "2s"}})
     endpoint, _ = seen(world(item, "6.0.0", "6.0.0", httproutes=[http_route(0)]))
     assert endpoint.labels["interval"] == "10 s"
+
+
+@pytest.mark.parametrize(("routed", "in_status", "goes_on"), [(20, 20, True), (40, 40, True), (97, 20, False)])
+def test_a_step_that_flagger_was_just_taking_when_it_was_held_is_no_other_hand(
+    routed: int, in_status: int, goes_on: bool
+) -> None:
+    held = json.dumps({"template": print_of(deployment("6.0.1", 2)), "canary": 20})
+    item = canary("Progressing", notes={"mlrelease.dev/held": held}, canaryWeight=in_status, spec={"suspend": True})
+    endpoint, driver = seen(world(item, httproutes=[http_route(routed)]))
+    assert endpoint.support(Verb.CONTINUE).available is goes_on
+    assert bool(endpoint.problems) is not goes_on
+    if goes_on:
+        (write,) = driver.resume(endpoint)
+        assert done(write) == [
+            ("remove", "/spec/suspend", None),
+            ("remove", "/metadata/annotations/mlrelease.dev~1held", None),
+        ]
+
+
+def test_a_promotion_that_is_suspended_is_taken_back_by_its_primary_and_let_go() -> None:
+    item = canary("Promoting", canaryWeight=50, spec={"suspend": True})
+    objects = world(item, "6.0.1", "6.0.1", httproutes=[http_route(50)])
+    objects["replicasets"].append(replicaset(objects["deployments"][1], "6.0.0", "0", 0))
+    endpoint, driver = seen(objects)
+    writes = driver.roll_back(endpoint, Artifact("6.0.0"))
+    assert [write.target.partition(" ")[0] for write in writes] == ["Deployment", "Canary", "Deployment"]
+    assert json.loads(writes[0].payload)["template"]["name"] == "podinfo-primary-0"
+    with pytest.raises(Refused, match="no ReplicaSet of the primary"):
+        driver.roll_back(endpoint, Artifact("5.0.0"))
+
+
+def test_a_release_does_not_begin_from_traffic_that_a_hand_left_at_rest() -> None:
+    endpoint, driver = seen(world(canary("Succeeded"), "6.0.0", "6.0.0", pods=0, httproutes=[http_route(50)]))
+    with pytest.raises(Refused, match="a canary would begin from there"):
+        driver.start(endpoint, Artifact("6.0.1"), None)
+    (write,) = driver.abort(endpoint)
+    assert [value for _, _, value in done(write)] == [100, 0]

@@ -184,5 +184,5 @@ def _moved_while_held(standing: Standing) -> Iterator[str]:
     if noted.get("template") != print_of(standing.target.item):
         share = f": {percent}% of the traffic meets it, unjudged" if percent else ""
         yield f"{SafeText(standing.target_name)} was changed to {SafeText(standing.version())} while it is held{share}"
-    if noted.get("canary") != percent:
+    if standing.rerouted:
         yield f"its route was changed while it is held: {percent}%, not {noted.get('canary')}%"

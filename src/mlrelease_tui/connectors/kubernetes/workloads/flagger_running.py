@@ -61,7 +61,7 @@ class Running(Writing):
                 f"{target} was changed to {version} while it was held: Flagger would begin anew with it",
                 hint="abort takes the traffic back, and then it may; or put back what it held",
             )
-        if noted.get("canary") != self._percent():
+        if standing.rerouted:
             raise Refused(
                 f"the route of {self._name} was changed while it was held: {self._percent()}%, not {noted.get('canary')}%, "
                 "and Flagger goes on from what it finds",

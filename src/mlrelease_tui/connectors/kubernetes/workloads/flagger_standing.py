@@ -245,6 +245,14 @@ class Standing:
         return found if isinstance(found, dict) else {}
 
     @property
+    def rerouted(self) -> bool:
+        """Whether another hand gave it another weight while we hold it: a step that Flagger was just taking then is in its
+        status too."""
+        percent, noted = canary_percent(self), self.noted
+        known = (noted.get("canary"), count(self.item, "status", "canaryWeight"))
+        return bool(noted) and self.native in JUDGED and percent not in known
+
+    @property
     def slow_s(self) -> float:
         """Seconds within which a Flagger that runs has looked."""
         return 2 * self.interval_s + _SLACK_S
