@@ -145,6 +145,7 @@ class ScriptedDesk:
         status = {
             OutcomeKind.APPLIED: StepStatus.VERIFIED,
             OutcomeKind.REJECTED: StepStatus.REJECTED,
+            OutcomeKind.FAILED: StepStatus.FAILED,
             OutcomeKind.REVERTED: StepStatus.VERIFIED,
             OutcomeKind.UNKNOWN: StepStatus.UNKNOWN,
         }[self.ends]
