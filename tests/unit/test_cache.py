@@ -74,6 +74,16 @@ def test_what_was_known_comes_back(tmp_path: Path) -> None:
     assert after.series[FRAUD]["v3"] == before.series[FRAUD]["v3"]
 
 
+def test_a_reading_from_before_the_weights_changed_opens_no_window(tmp_path: Path) -> None:
+    state = full()
+    endpoint = state.endpoints[FRAUD]
+    variants = tuple(replace(item, weight_bp=5_000) for item in endpoint.variants)
+    moved = replace(endpoint, variants=variants, observed_at=START + timedelta(seconds=1))
+    after = loaded(saved(tmp_path, reduce(state, EndpointsObserved("world", (moved,), moved.observed_at))))
+    assert FRAUD in after.endpoints
+    assert after.series == {}
+
+
 def test_it_is_shown_as_old(tmp_path: Path) -> None:
     state = loaded(saved(tmp_path), later_s=3600)
     status = status_of(state, FRAUD, START + timedelta(hours=1))

@@ -265,6 +265,34 @@ def test_old_metrics_are_not_shown_as_of_now() -> None:
     assert windowed(state, FRAUD, START + timedelta(seconds=51)) == {}
 
 
+def counted(second: float, stable: float, canary: float) -> Fact:
+    """The totals of both variants at a moment."""
+    both = (sample(second, stable, variant="v2"), sample(second, canary, variant="v3"))
+    return SamplesObserved("world", both, START + timedelta(seconds=second))
+
+
+def moved(second: float, *weights: int) -> Endpoint:
+    """The endpoint as it was read at a moment, with these weights."""
+    endpoint = BACKEND.endpoints[FRAUD]
+    variants = tuple(replace(item, weight_bp=bp) for item, bp in zip(endpoint.variants, weights, strict=True))
+    return replace(endpoint, variants=variants, observed_at=START + timedelta(seconds=second))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_share_is_of_the_weights_that_are_set_now(whole: bool) -> None:
+    def read(endpoint: Endpoint) -> Fact:
+        return EndpointsObserved("world", (endpoint,), endpoint.observed_at) if whole else EndpointObserved(endpoint)
+
+    state = after(read(moved(0, 9_000, 1_000)), counted(0, 0, 0), counted(10, 90, 10))
+    assert windowed(state, FRAUD, START + timedelta(seconds=10))["v3"].observed_share == 0.1
+    state = after(read(moved(11, 5_000, 5_000)), counted(12, 100, 12), state=state)
+    seen = windowed(state, FRAUD, START + timedelta(seconds=12))["v3"]
+    assert seen.observed_share is None, "one reading since then says nothing yet"
+    assert seen.rate == 1, "all else is of the whole window"
+    state = after(counted(14, 110, 22), read(moved(15, 5_000, 5_000)), state=state)
+    assert windowed(state, FRAUD, START + timedelta(seconds=15))["v3"].observed_share == 0.5
+
+
 def test_a_variant_that_is_gone_has_no_metrics() -> None:
     found = tuple(sample(second, 1.0 + second, variant="v9") for second in (0, 10))
     assert windowed(after(READ, SamplesObserved("world", found, START)), FRAUD, START + timedelta(seconds=10)) == {}

@@ -12,7 +12,7 @@ from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.errors import ReleaseError
-from mlrelease_tui.store.select import status_of
+from mlrelease_tui.store.select import since, status_of
 
 if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
@@ -49,12 +49,14 @@ async def read_window(program: Program, window_s: float) -> None:
 
 
 def spanned(state: State) -> float:
-    """Seconds that the readings of every variant span at least; 0 where one of them has a single reading."""
+    """Seconds that the readings of every variant span at least, since the weights are as they are; 0 where one of them has a
+    single reading."""
     spans = [
-        readings[-1].monotonic_s - readings[0].monotonic_s
+        readings[-1].monotonic_s - readings[0].monotonic_s if readings else 0.0
         for ref, variants in state.series.items()
-        for name, readings in variants.items()
+        for name, all_readings in variants.items()
         if (endpoint := state.endpoints.get(ref)) and any(item.name == name for item in endpoint.variants)
+        for readings in (since(all_readings, state.split_at.get(ref)),)
     ]
     return min(spans, default=0.0)
 

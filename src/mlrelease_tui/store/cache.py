@@ -7,7 +7,7 @@ msgspec, which checks the types, so that a damaged or foreign file is as good as
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,6 +21,7 @@ from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, VerbSupport
 from mlrelease_tui.domain.text import MAX_LENGTH, SafeText
+from mlrelease_tui.store.select import since
 from mlrelease_tui.store.state import Freshness, Series, State
 
 VERSION: Final = 3
@@ -70,7 +71,7 @@ def save(path: Path, state: State, *, config: str, now: datetime) -> None:
         tuple(replace(item, verbs=()) for item in seen),
         tuple(models),
         tuple(state.connections.values()),
-        tuple(readings[-1] for variants in state.series.values() for readings in variants.values()),
+        tuple(_last_readings(state)),
         _boot_id(),
         tuple(sets),
         verbs_of,
@@ -86,6 +87,13 @@ def save(path: Path, state: State, *, config: str, now: datetime) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _last_readings(state: State) -> Iterator[VariantSample]:
+    """Each variant's last reading, where it was taken since the weights are as they are: a window may open there."""
+    for ref, variants in state.series.items():
+        for readings in variants.values():
+            yield from since(readings[-1:], state.split_at.get(ref))
 
 
 def load(path: Path, *, config: str, now: datetime) -> State:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from mlrelease_tui.domain.metrics import VariantMetrics, window, with_shares
+from mlrelease_tui.domain.metrics import Coverage, VariantMetrics, window, with_shares
 from mlrelease_tui.domain.refs import EndpointRef, TargetRef
 from mlrelease_tui.domain.rollout import Endpoint, Phase
 from mlrelease_tui.domain.status import (
@@ -15,7 +16,7 @@ from mlrelease_tui.domain.status import (
     known_good_of,
     mismatch_of,
 )
-from mlrelease_tui.store.state import Freshness, State
+from mlrelease_tui.store.state import Freshness, Series, State
 
 if TYPE_CHECKING:
     from mlrelease_tui.domain.action import ActionProgress
@@ -41,7 +42,18 @@ def windowed(state: State, ref: EndpointRef, now: datetime, window_s: float = WI
     if endpoint is not None:
         names = {item.name for item in endpoint.variants}
         metrics = {name: item for name, item in metrics.items() if name in names}
-    return with_shares(metrics)
+    split_at = state.split_at.get(ref)
+    if split_at is None or now - split_at > timedelta(seconds=window_s) + METRICS_MAX_AGE:
+        return with_shares(metrics)
+    # Shares are of the weights that are set now, everything else of the whole window.
+    of_split = {name: window(since(series[name], split_at), window_s) for name in metrics}
+    shares = with_shares({name: item or VariantMetrics(name, Coverage.WARMING) for name, item in of_split.items()})
+    return {name: replace(item, observed_share=shares[name].observed_share) for name, item in metrics.items()}
+
+
+def since(samples: Series, at: datetime | None) -> Series:
+    """The readings that were taken at `at` or later; all where it is None."""
+    return samples if at is None else tuple(sample for sample in samples if sample.at >= at)
 
 
 def history(state: State, ref: EndpointRef, variant: str, *, bucket: int = 2) -> tuple[VariantMetrics, ...]:

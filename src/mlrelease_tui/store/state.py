@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -72,7 +72,8 @@ class State:
     rows still come from the last run.
 
     An endpoint in which nothing changed stays the same object, with the `observed_at` of then; `observed` says by connection since
-    when at the earliest all its endpoints were seen again, and `seen` gives an endpoint with its true time.
+    when at the earliest all its endpoints were seen again, and `seen` gives an endpoint with its true time. `split_at` says when an
+    endpoint was first seen with the weights that it has, where they changed: requests counted before tell nothing of these.
     """
 
     connections: Mapping[str, ConnectionHealth] = field(default_factory=lambda: MappingProxyType({}))
@@ -82,6 +83,7 @@ class State:
     versions: Mapping[ModelRef, VersionList] = field(default_factory=lambda: MappingProxyType({}))
     lineage: Mapping[VersionRef, Lineage] = field(default_factory=lambda: MappingProxyType({}))
     series: Mapping[EndpointRef, Mapping[str, Series]] = field(default_factory=lambda: MappingProxyType({}))
+    split_at: Mapping[EndpointRef, datetime] = field(default_factory=lambda: MappingProxyType({}))
     logs: Mapping[tuple[str, bool], VariantLog] = field(default_factory=lambda: MappingProxyType({}))
     details: Mapping[EndpointRef, Details] = field(default_factory=lambda: MappingProxyType({}))
     verdicts: Mapping[EndpointRef, Verdict] = field(default_factory=lambda: MappingProxyType({}))
@@ -118,9 +120,8 @@ def reduce(state: State, fact: Fact) -> State:  # noqa: PLR0911, PLR0912 - one b
             before = state.endpoints.get(endpoint.ref)
             if before == endpoint and before.observed_at == endpoint.observed_at:
                 return state
-            return _without_old_verdicts(
-                state, replace(state, endpoints=_with(state.endpoints, endpoint.ref, endpoint))
-            )
+            after = replace(state, endpoints=_with(state.endpoints, endpoint.ref, endpoint))
+            return _without_old_verdicts(state, _split(after, [(before, endpoint)]))
         case facts.ModelsObserved(connection, models, at, complete):
             kept = {
                 ref: model for ref, model in state.models.items() if not (complete and ref.connection == connection)
@@ -271,32 +272,49 @@ def _with_endpoints(state: State, connection: str, endpoints: tuple[Endpoint, ..
         old is new or old.ref == new.ref for old, new in zip(mine, endpoints, strict=True)
     ):
         changed = [
-            new
+            (old, new)
             for old, new in zip(mine, endpoints, strict=True)
             if old is not new and not (keeps and unchanged(old, new, since))
         ]
         if not changed:
             return state
         after = copied(state.endpoints)
-        for item in changed:
+        for _, item in changed:
             after[item.ref] = item
-        return replace(state, endpoints=MappingProxyType(after))
+        return _split(replace(state, endpoints=MappingProxyType(after)), changed)
     known = {item.ref: item for item in mine} if keeps else {}
     found = {new.ref: new for new in endpoints}
     for ref, old in known.items():
         if ref in found and unchanged(old, found[ref], since):
             found[ref] = old
-    gone = {item.ref for item in mine} - found.keys()
+    before = {item.ref: item for item in mine}
+    gone = before.keys() - found.keys()
     others = {ref: item for ref, item in state.endpoints.items() if ref.connection != connection}
-    return replace(
+    listed = replace(
         state,
         endpoints=MappingProxyType(others | found),
         series=_without(state.series, gone),
+        split_at=_without(state.split_at, gone),
         verdicts=_without(state.verdicts, gone),
     )
+    return _split(listed, [(before.get(ref), new) for ref, new in found.items()])
 
 
-def _without(mapping: Mapping[K, V], gone: set[K]) -> Mapping[K, V]:
+def _split(state: State, changed: Sequence[tuple[Endpoint | None, Endpoint]]) -> State:
+    """Note which of them came with other weights than before."""
+    moved = {
+        new.ref: new.observed_at
+        for old, new in changed
+        if old is not None and old is not new and _weights(old) != _weights(new)
+    }
+    return replace(state, split_at=MappingProxyType({**state.split_at, **moved})) if moved else state
+
+
+def _weights(endpoint: Endpoint) -> Mapping[str, int | None]:
+    return {variant.name: variant.weight_bp for variant in endpoint.variants}
+
+
+def _without(mapping: Mapping[K, V], gone: Set[K]) -> Mapping[K, V]:
     left = copied(mapping)
     for key in gone:
         left.pop(key, None)
