@@ -39,7 +39,19 @@ from mlrelease_tui.errors import Conflict, NotFound
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(200)]
 
 AT_REST = ("stray", "parted", "deleted", "slow", "unseen")
-RELEASED = ("aborted", "returned", "changed", "weighed", "plain", "halted", "scaled", "again", "guarded", "listed")
+RELEASED = (
+    "aborted",
+    "returned",
+    "changed",
+    "weighed",
+    "plain",
+    "halted",
+    "scaled",
+    "again",
+    "guarded",
+    "listed",
+    "crept",
+)
 
 
 @dataclass
@@ -257,6 +269,19 @@ async def test_correction_10_a_failed_canary_is_written_at_each_look_and_its_sil
     assert not any("is it running?" in told for told in endpoint.problems)
     endpoint = await room.later("broken", timedelta(hours=2))
     assert any("is it running?" in told for told in endpoint.problems)
+
+
+async def test_correction_5_what_came_while_it_is_held_is_taken_back_whole(room: Room) -> None:
+    await room.seat.do(HoldRollout(room.seat.ref("crept")))
+    room.bench.release("crept", version="3")
+    room.bench.rolled_out("crept")
+    with room.bench.looking("crept"):
+        await room.seat.do(RollBack(room.seat.ref("crept")))
+    item = room.bench.get("crept")
+    assert phase(item) == "Failed"
+    assert item["status"]["lastAppliedSpec"] == item["status"]["lastPromotedSpec"]
+    assert room.bench.weight("crept") == 0
+    assert [variant.version for variant in (await room.look("crept")).variants] == ["1"]
 
 
 # --- the traps

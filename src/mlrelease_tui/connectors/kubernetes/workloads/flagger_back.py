@@ -102,8 +102,11 @@ class Back(Writing):
         if standing.same and standing.settled and not standing.stray and standing.native in AT_REST:
             raise Refused(f"{self._name} runs {SafeText(artifact.version)}, alone", hint="name another version")
         if standing.native in JUDGED:
+            halted = standing.route is not None and standing.route.halted
+            if standing.suspended and standing.newer and not halted:
+                return self._while_held(artifact)
             first = self.abort(endpoint) if not (standing.aborting and not standing.suspended) else ()
-            if standing.newer or (standing.route is not None and standing.route.halted):
+            if standing.newer or halted:
                 # Only the traffic could be taken back: what Flagger does next is for whoever lets it go.
                 return first
             return (*first, *self._target_back(artifact))
@@ -112,6 +115,23 @@ class Back(Writing):
         ghost = standing.native in {"Initialized", "Succeeded"} and not standing.owed
         return (*strays, *(() if standing.same else self._target_back(artifact, ghost=ghost)))
 
+    def _while_held(self, artifact: Artifact) -> tuple[Write, ...]:
+        """Held, and another template came: the old one goes back first, so that Flagger sees no newer release in it and heeds
+        the abort."""
+        version = SafeText(artifact.version)
+        restored = self._target_back(artifact)
+        if not restored:
+            return self.abort(self._endpoint)
+        back = EndpointExpectation(
+            self._endpoint.ref,
+            uid=self._endpoint.uid,
+            stable_version=version,
+            phases=(Phase.COMPLETE,),
+            labels=(("target", version), ("target replicas", "0")),
+            toward=version,
+        )
+        return (*restored, self._fail(back), self._let_go(back, f"{version} alone"))
+
     def _target_back(self, artifact: Artifact, *, ghost: bool = False) -> tuple[Write, ...]:
         """What the primary runs, in the target too. `ghost`: Flagger takes it for a release and runs a canary of it."""
         standing, endpoint = self._standing, self._endpoint
@@ -119,7 +139,7 @@ class Back(Writing):
         if marks.reconciles(target.item):
             return ()
         version = SafeText(artifact.version)
-        held = standing.suspended and standing.native in AT_REST
+        held = standing.suspended and standing.native in {*AT_REST, *(JUDGED if standing.newer else ())}
         phases: tuple[Phase, ...] = (Phase.HELD,) if held else (Phase.COMPLETE,)
         if standing.native == "Waiting":
             phases = (Phase.HELD,) if standing.suspended else (Phase.WAITING, Phase.PROGRESSING)
