@@ -43,3 +43,10 @@ def test_two_of_one_second_are_another_last_write_than_one_of_them() -> None:
     one = item(("kubectl-edit", "11:00:05"), stamp=False)
     both = item(("kubectl-edit", "11:00:05"), ("argocd", "11:00:05"), stamp=False)
     assert writer_key(one) != writer_key(both)
+
+
+def test_of_two_of_one_second_the_one_that_was_known_before_is_not_meant() -> None:
+    before = writer_key(item(("kubectl", "11:00:05"), stamp=False))
+    stamp = last_writer(item(("kubectl", "11:00:05"), ("pipeline", "11:00:05"), stamp=False), known=before)
+    assert stamp is not None
+    assert str(stamp.by) == "pipeline"

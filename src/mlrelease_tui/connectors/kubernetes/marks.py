@@ -56,12 +56,12 @@ def stamp_of(item: Object) -> Stamp | None:
     )
 
 
-def last_writer(item: Object, *controllers: str) -> Stamp | None:
+def last_writer(item: Object, *controllers: str, known: str = "") -> Stamp | None:
     """Whoever wrote here last: our stamp, or a newer writer that left none, by the server's own record of field managers.
 
     `controllers` are managers that only follow what others wrote. The record has whole seconds and forgets removals: where one is
-    of the same second as ours, ours counts; of several others of one second nobody can say which was last, and all are named. A
-    stamp without an intent id is one of these.
+    of the same second as ours, ours counts; of several others of one second nobody can say which was last, and all are named,
+    less the one that is `known` from before (a `writer_key`). A stamp without an intent id is one of these.
     """
     stamp = stamp_of(item)
     ours = [moment for manager, moment in _written(item) if manager == FIELD_MANAGER]
@@ -73,7 +73,8 @@ def last_writer(item: Object, *controllers: str) -> Stamp | None:
     if not others or (ours and max(others)[0] <= max(ours)) or (stamp is not None and not ours):
         return stamp
     at = max(moment for moment, _ in others)
-    last = sorted({manager for moment, manager in others if moment == at})
+    tied = sorted({manager for moment, manager in others if moment == at})
+    last = [manager for manager in tied if f"{manager} {at}" != known] or tied
     return Stamp("", "edit", SafeText(" or ".join(last)), SafeText("written without a reason"), at)
 
 

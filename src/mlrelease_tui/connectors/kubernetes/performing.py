@@ -220,7 +220,8 @@ def _marks(
 def _other(item: Object, payload: Mapping[str, Any]) -> Stamp | None:
     """Who wrote since the plan was made, None while nobody says so."""
     item = marks.of_spec(item) if payload.get("spec_only") else item
-    return marks.last_writer(item) if marks.writer_key(item) != payload.get("seen", "") else None
+    seen = str(payload.get("seen", ""))
+    return marks.last_writer(item, known=seen) if marks.writer_key(item) != seen else None
 
 
 def _by(item: Object, payload: Mapping[str, Any]) -> str:
