@@ -88,8 +88,10 @@ def test_rolls_back_the_canary_that_hurts_users_by_a_handful_of_keys(fresh: Head
     time.sleep(3.0)
     after = requests_by_service(fresh)
     assert after[STABLE] - before[STABLE] > 20, "users still come"
-    grown = after.get(CANARY, 0.0) - before.get(CANARY, 0.0)
-    assert grown == 0, "the canary's share is 0 in the router's own counters (it forgets a service that is gone)"
+    # The router forgets the counters of a service that is gone, perhaps between these two readings.
+    assert after.get(CANARY, 0.0) in {0.0, before.get(CANARY, 0.0)}, (
+        "the canary's share is 0 in the router's own counters"
+    )
     users = fresh.users()["diabetes"]
     assert users["failed"] == failed_before, "users' error rate is back"
     assert faults_of_ours(users) == 0, "no request failed because of the rollback"
