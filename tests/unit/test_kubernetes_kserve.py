@@ -457,6 +457,7 @@ def test_a_listed_canary_begins_as_a_copy_of_the_model_with_another_source() -> 
     assert ops_of(writes) == [
         ("add", "/spec/canary"),
         ("copy", "/spec/canary/0/predictor/model"),
+        ("add", "/spec/canary/0/predictor/model/name"),
         ("replace", "/spec/canary/0/predictor/model/storageUri"),
     ]
     assert '"trafficPercent":5' in writes[0].payload

@@ -32,6 +32,8 @@ _FIRST: Final = f"{_LIST}/0"
 _PERCENT: Final = f"{_FIRST}/trafficPercent"
 _NAME: Final = f"{_FIRST}/predictor/name"
 _MODEL: Final = "/spec/predictor/model"
+_CONTAINER: Final = "kserve-container"
+"""What KServe calls the container of a model. The definition wants a canary's model to say so, the predictor's need not."""
 _BEGUN: Final = (Phase.PROGRESSING, Phase.WAITING)
 
 
@@ -140,6 +142,11 @@ class CanaryDriver(StandardDriver):
             *self._guard(place.pointer, _LIST),
             add(_LIST, [entry]),
             copy(_MODEL, f"{_FIRST}/predictor/model"),
+            *(
+                ()
+                if text(self._item, *_MODEL.split("/")[1:], "name")
+                else (add(f"{_FIRST}/predictor/model/name", _CONTAINER),)
+            ),
             put(f"{_FIRST}/predictor/model/storageUri", uri),
         )
         effect = Effect(
