@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests mostly wait for servers: more processes than cores, but not so many that they wait for each other.
 TEST_PROCESSES ?= 3
+# Each with a control plane of its own; the tests wait for controllers more than they compute.
+CLUSTER_PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -34,7 +36,7 @@ test-slow: setup ## Run the tests that start whole demos, one after another
 
 test-kubernetes: setup ## Build a real control plane once (Go, 20 minutes), run the tests on it or on MLRELEASE_TEST_KUBECONFIG
 	@test -n "$$MLRELEASE_TEST_KUBECONFIG" || $(BIN)/python -m tests.cluster.build
-	@$(BIN)/python -m pytest -m kubernetes
+	@$(BIN)/python -m pytest -n $(CLUSTER_PROCESSES) --dist loadgroup -m kubernetes
 
 check: setup ## Lint, types, import contracts
 	@$(BIN)/ruff check src tests benchmarks

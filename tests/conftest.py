@@ -59,7 +59,7 @@ def _dirname(cls: type[SVGImageExtension], *, test_location: PyTestLocation) -> 
 SVGImageExtension.file_extension = "svg"
 SVGImageExtension.dirname = classmethod(_dirname)
 
-_SHARED = ("guarded", "tracking", "cluster")
+_SHARED = ("guarded", "tracking")
 """Fixtures of the whole session that cost seconds and memory: the tests that use one run in one process, one after another."""
 _LIGHT = ("test_cli_confirm", "test_cli_fake", "test_kill_matrix")
 """End-to-end modules that start no demo. Of the others one runs at a time: a demo fills a core while it starts."""
@@ -68,9 +68,15 @@ _LIGHT = ("test_cli_confirm", "test_cli_fake", "test_kill_matrix")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread whole modules over the processes of pytest-xdist, and keep together what shares a server."""
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
+        used = getattr(item, "fixturenames", ())
+        if "cluster" in used:
             item.add_marker(pytest.mark.kubernetes)
         module = item.path.stem
-        shared = next((name for name in _SHARED if name in getattr(item, "fixturenames", ())), "")
+        shared = next((name for name in _SHARED if name in used), "")
+        if item.path.parent.name == "realnode":
+            # A machine is one node at a time.
+            shared = "real-node"
+        elif not {"kserve", "knative"}.isdisjoint(used):
+            shared = "kserve"
         demo = item.path.parent.name == "e2e" and module not in _LIGHT
         item.add_marker(pytest.mark.xdist_group("demo" if demo else shared or module))
