@@ -120,6 +120,11 @@ class MlreleaseApp(ThemedApp):
         dock = self.current.dock if self.screen is self.current else None
         return dock is not None and not dock.has_focus_within
 
+    def key_comes(self) -> None:
+        # What was said stands until the next key.
+        if any(isinstance(screen, ReleaseScreen) for screen in self.screen_stack):
+            self.current.unsay()
+
     def _heard(self, fact: Fact) -> None:
         from mlrelease_tui.store.facts import AuditObserved
 

@@ -104,7 +104,8 @@ async def test_an_operator_killed_in_the_middle_of_a_write_leaves_the_old_or_the
             await until(lambda: _weights_are(host, {"v1": 5_000, "v2": 5_000}, {"v1": 10_000, "v2": 0}, {"v1": 10_000}))
             assert (await send_many(await host.url(), 40)).failed == {}
             now = await host.read()
-            if len(now.variants) > 1:
+            # Where all was written and the process is only on its way out, there is nothing left to send.
+            if any(item.desired for item in now.variants if item.name != "v1"):
                 await host.send(host.connector.roll_back(now, Artifact("1")), stamp("rollback", by="berta"))
             await until(lambda: _alone(host))
             assert (await host.read()).rollout.phase is Phase.COMPLETE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -49,6 +50,23 @@ async def test_keys_typed_in_a_burst_reach_what_the_first_one_opened(first: str,
         await driver.until(lambda: isinstance(dock := driver.app.current.dock, Prompt) and dock.text == typed, typed)
         assert "READ-ONLY" in driver.text
         assert driver.app.current.planning is None, "no plan was opened"
+
+
+async def test_a_key_that_nobody_acts_on_holds_up_no_other_even_if_none_comes_behind_it() -> None:
+    async with driving(scenes.degraded()) as driver:
+        first = driver.table.key
+        driver.app._acting, driver.app._since = True, time.monotonic()
+        driver.burst("j")
+        await driver.until(lambda: driver.table.key != first, "the key to be acted on")
+
+
+async def test_what_was_said_stands_until_the_next_key() -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.press("app.refetch")
+        assert "reading everything again" in driver.text
+        await driver.press("list.down")
+        assert "reading everything again" not in driver.text
+        assert "? help" in driver.text
 
 
 async def test_n_goes_from_match_to_match() -> None:

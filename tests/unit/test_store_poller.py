@@ -339,3 +339,39 @@ async def test_a_connection_with_a_time_of_its_own_is_read_at_that_pace() -> Non
     async with polling(slow, quick, intervals=replace(FAST, own_s={"slow": 30.0})) as watched:
         await watched.until(lambda: quick.reads >= 20)
         assert slow.reads == 1
+
+
+async def test_a_read_that_is_brought_forward_in_the_moment_of_the_end_does_not_keep_it_from_ending() -> None:
+    source = Source("good")
+    watched = Watched({"good": source}, Intervals(refresh_s=60.0, models_s=60.0, probe_s=60.0))  # type: ignore[dict-item]
+    watched.poller.start()
+    await watched.until(lambda: watched.reads("good"))
+    await asyncio.sleep(0.05)
+    watched.poller.refresh()
+    # One turn of the loop: the wish has reached what waits for it, which has not run yet.
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5.0):
+        await watched.poller.stop()
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+async def test_a_read_whose_library_swallows_the_end_is_ended_by_the_second_try() -> None:
+    swallowed = 0
+
+    async def stubborn() -> tuple[Endpoint, ...]:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 1:
+                    raise
+
+    watched = Watched({"bad": Source("bad", stubborn)})  # type: ignore[dict-item]
+    watched.poller.start()
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5.0):
+        await watched.poller.stop()
+    assert swallowed == 2
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -45,6 +45,7 @@ async def run_cockpit(
 ) -> int:
     """Run the app from `outset` on until the operator leaves, then close the program; the app's exit code."""
     from mlrelease_tui.app import MlreleaseApp, run_app_async
+    from mlrelease_tui.screens.ending import end_within
 
     wiring = Wiring(outset, environ, when_wired=when_wired)
     app = MlreleaseApp(
@@ -55,4 +56,5 @@ async def run_cockpit(
     try:
         return await run_app_async(app, environ)
     finally:
+        end_within()
         await wiring.close()

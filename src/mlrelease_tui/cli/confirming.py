@@ -77,7 +77,8 @@ async def _asked(question: str) -> str:
         return ""
     # Nobody types a second line within so short a time: this was a paste, and it did not mean this question.
     with suppress(TimeoutError):
-        await asyncio.wait_for(_readable(descriptor), _PASTE_S)
+        async with asyncio.timeout(_PASTE_S):
+            await _readable(descriptor)
         termios.tcflush(descriptor, termios.TCIFLUSH)
         return ""
     return line.decode("utf-8", "replace").strip()

@@ -76,7 +76,8 @@ class BlockingPool:
             self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
             self._threads[-1].start()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), deadline_s)
+            async with asyncio.timeout(deadline_s):
+                return await asyncio.wrap_future(future)
         except TimeoutError as error:
             # The call's own TimeoutError reaches here too, as a copy.
             if future.done() and not future.cancelled():

@@ -133,7 +133,8 @@ class User:
         due = loop.time() + self._chance.random() * gap
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), max(0.0, due - loop.time()))
+                async with asyncio.timeout(max(0.0, due - loop.time())):
+                    await stop.wait()
                 break
             # After a stall of this process the missed requests are dropped, not sent in one burst.
             due = max(due + gap, loop.time() - gap)

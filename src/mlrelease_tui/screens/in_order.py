@@ -19,7 +19,7 @@ MOST: Final = 1024
 """Keys that wait, at most. More come from no hand, but from a terminal whose input ended and says so for ever: of those the last
 one is kept, so that what came before it is never the last."""
 _STUCK_S: Final = 2.0
-"""A key that nobody has acted on for so long holds up no other."""
+"""A key that nobody has acted on for so long holds up no other, whether more keys come or not."""
 _LOOK_S: Final = 0.02
 _LOOKS: Final = 50
 """What was opened and does not take the focus within a second never will: keys go on without it."""
@@ -33,6 +33,7 @@ class InOrderApp(App[None]):
         self._typed: deque[events.Key] = deque()
         self._acting = False
         self._since = 0.0
+        self._freeing = False
 
     @property
     def keys_wait(self) -> bool:
@@ -43,6 +44,9 @@ class InOrderApp(App[None]):
         """Whether a prompt or menu is open that keys are meant for and that does not have the focus yet."""
         return False
 
+    def key_comes(self) -> None:
+        """A key is about to be acted on."""
+
     async def on_event(self, event: events.Event) -> None:
         if not isinstance(event, events.Key) or event.is_forwarded:
             await super().on_event(event)
@@ -51,7 +55,27 @@ class InOrderApp(App[None]):
             self._typed.append(event)
         else:
             self._typed[-1] = event
-        if not self._acting or time.monotonic() - self._since > _STUCK_S:
+        if not self._acting or not self._left_s():
+            await self._next_key()
+        else:
+            self._free_later()
+
+    def _left_s(self) -> float:
+        """Seconds that the key before may still take."""
+        return max(0.0, self._since + _STUCK_S - time.monotonic())
+
+    def _free_later(self) -> None:
+        if not self._freeing:
+            self._freeing = True
+            self.set_timer(self._left_s(), self._free)
+
+    async def _free(self) -> None:
+        self._freeing = False
+        if not self._typed or not self._acting:
+            return
+        if self._left_s():
+            self._free_later()
+        else:
             await self._next_key()
 
     async def _next_key(self) -> None:
@@ -60,6 +84,7 @@ class InOrderApp(App[None]):
             return
         self._acting, self._since = True, time.monotonic()
         event = self._typed.popleft()
+        self.key_comes()
         target = self.focused or self.screen
         path: list[MessagePump] = list(target.ancestors_with_self)
         await super().on_event(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +43,8 @@ MODELS_S: Final = 5.0
 WATCHED_S: Final = 8.0
 LONGEST_PAUSE_S: Final = 60.0
 DEADLINE_S: Final = 20.0
+CANCELS: Final = 3
+CANCEL_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,15 @@ class Poller:
                 )
 
     async def stop(self) -> None:
-        """End all reads and wait for them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End all reads and wait for them. One that outlives being cancelled, as a library may make it, is cancelled again; after
+        the third time it is left to itself."""
+        for _ in range(CANCELS):
+            reading = tuple(task for task in self._tasks if not task.done())
+            if not reading:
+                break
+            for task in reading:
+                task.cancel()
+            await asyncio.wait(reading, timeout=CANCEL_S)
         self._tasks.clear()
 
     async def once(self) -> None:
@@ -254,10 +262,9 @@ class Poller:
                 asked = self._asked_to_wait.pop((name, what), 0.0)
                 if asked:
                     await asyncio.sleep(asked)
-                try:
-                    await asyncio.wait_for(wake.wait(), max(pause - asked, 0.0))
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(pause - asked, 0.0)):
+                        await wake.wait()
 
         self._spawn(forever())
         return wake

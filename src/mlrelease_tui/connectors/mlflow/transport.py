@@ -104,7 +104,8 @@ class Transport:
     async def _asked(self, source: CredentialSource, deadline: Deadline) -> Credential | None:
         """The credential; the source itself keeps it until it expires."""
         try:
-            self.credential = await asyncio.wait_for(source(), deadline.left())
+            async with asyncio.timeout(deadline.left()):
+                self.credential = await source()
         except TimeoutError as error:
             raise silent(f"the credential source of {self._connection}") from error
         return self.credential
