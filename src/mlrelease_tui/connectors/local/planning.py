@@ -182,8 +182,8 @@ def roll_back(layout: Layout, endpoint: Endpoint, artifact: Artifact) -> tuple[W
         plan.write_route(wanted, change, stable=name, words=_leaving_words(leaving))
     _retire(plan, others)
     if not plan.writes:
-        leaving = ", ".join(item.name for item in endpoint.variants if item.name != name)
-        rest = f"; {leaving} is being stopped" if leaving else ", alone"
+        going = ", ".join(item.name for item in endpoint.variants if item.name != name)
+        rest = f"; {going} is being stopped" if going else ", alone"
         raise Refused(
             f"{endpoint.ref.name} already runs {SafeText(artifact.version)}{rest}", hint="name another version"
         )
