@@ -176,7 +176,8 @@ def note(
         room = max(limit - len(name) - len(tail) - 2, 20)
         top = line(Span(f" {name}:", Role.STRONG), *clip(line(why), room), Span(tail, Role.MUTED))
     else:
-        top = line(Span(f" {name}:", Role.STRONG), Span(" nothing speaks against it", Role.MUTED))
+        # Its name is in the row that is pointed at; said again it would cost a line of a thin link at each step through a list.
+        top = line(Span(" nothing speaks against it", Role.MUTED))
     return [clip(top, limit), clip(line(*_moves(status, press), *_last(status, now)), limit)]
 
 

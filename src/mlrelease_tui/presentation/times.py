@@ -10,10 +10,20 @@ FRESH: Final = timedelta(seconds=20)
 
 
 def age(at: datetime | None, now: datetime) -> str:
-    """ "<1m", "6m", "2h", "9d"; "-" where unknown. A time ahead of us (clock skew) is "<1m"."""
-    if at is None:
-        return "-"
-    seconds = (now - at).total_seconds()
+    """ "<1m", "6m", "2h", "9d"; "-" where unknown. A time ahead of us (clock skew) is "<1m".
+
+    By the minutes of the clocks that a screen shows: 03:14Z seen at 03:15Z is "1m". So all ages change with the header's clock, in
+    one frame, and between its minutes nothing is sent.
+    """
+    return "-" if at is None else _coarse(_minute(now) - _minute(at))
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _coarse(elapsed: timedelta) -> str:
+    seconds = elapsed.total_seconds()
     if seconds < 60:
         return "<1m"
     if seconds < 3600:
@@ -24,7 +34,7 @@ def age(at: datetime | None, now: datetime) -> str:
 
 
 def staleness(at: datetime | None, now: datetime) -> str:
-    """ "" while fresh, then "20s", "30s" … by tens, then as `age`; "never" where nothing was read."""
+    """ "" while fresh, then "20s", "30s" … by tens, then "1m", "2h", "9d"; "never" where nothing was read."""
     if at is None:
         return "never"
     elapsed = now - at
@@ -32,7 +42,7 @@ def staleness(at: datetime | None, now: datetime) -> str:
         return ""
     if elapsed < timedelta(minutes=1):
         return f"{int(elapsed.total_seconds() // 10) * 10}s"
-    return age(at, now)
+    return _coarse(elapsed)
 
 
 def countdown(until: datetime, now: datetime) -> str:

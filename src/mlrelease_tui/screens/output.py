@@ -96,7 +96,9 @@ class FrameApp(InOrderApp):
         if not text and place == self._cursor:
             return
         self._cursor = place
-        text += f"\x1b[{place.y + 1};{place.x + 1}H" if place.x or place.y else "\x1b[H"
+        if place.x or place.y:
+            # Where somebody types, what composes a character is shown at the cursor, although it is not drawn itself.
+            text += f"\x1b[{place.y + 1};{place.x + 1}H"
         # In one write: a frame is taken whole by the writer's queue, or not at all.
         if self._sync_available and len(text) > ONE_READ:
             text = _SYNC_START + text + _SYNC_END

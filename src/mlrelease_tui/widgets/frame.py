@@ -22,6 +22,9 @@ from mlrelease_tui.widgets.rendition import Renditions
 Cell = tuple[str, Style]
 """A character with what combines with it, and its style. The second half of a wide character is ("", style)."""
 
+Place = tuple[int, int]
+"""Row and column, from 0."""
+
 _NULL: Final = Style()
 _UNKNOWN: Final[Cell] = ("\0", _NULL)
 _MERGE_GAP: Final = 4
@@ -42,10 +45,12 @@ class Frame:
         """The escape sequences that bring the terminal from what it shows to `update`; "" where nothing differs."""
         out: list[str] = []
         last: Style | None = None
+        after: Place | None = None
         for y, changed in self._changes(update):
             row = self._cells[y]
             for start, end in _runs(changed, row):
-                out.append(f"\x1b[{y + 1};{start + 1}H")
+                out.append(_move(after, y, start))
+                after = (y, end) if end < self.columns else None
                 for text, style in self._styled(row[start:end], last, colors):
                     if style != last:
                         out.append(self._renditions.turn(last, style, colors))
@@ -146,6 +151,14 @@ def _cells(text: str, style: Style) -> Iterator[Sequence[Cell]]:
         current, size = char, cells
     if current:
         yield ((current, style), ("", style))[: max(size, 1)]
+
+
+def _move(after: Place | None, y: int, x: int) -> str:
+    """To a cell; `after` is where the last text ended, None where that is not certain. A terminal may count the cells of a wide
+    character otherwise than we do: only a row is gone on from, never a column."""
+    if x:
+        return f"\x1b[{y + 1};{x + 1}H"
+    return "\r\n" if after is not None and after[0] + 1 == y else f"\x1b[{y + 1}H"
 
 
 def _runs(changed: Sequence[int], row: Sequence[Cell]) -> Iterator[tuple[int, int]]:
