@@ -30,7 +30,8 @@ from mlrelease_tui.cli.known import known_names
 from mlrelease_tui.cli.options import WEIGHT, LazyGroup, options_of
 from mlrelease_tui.cli.output import text_of
 from mlrelease_tui.cli.reading import exit_code
-from mlrelease_tui.cli.shapes import detail_shape, endpoint_shape, known, plain, status_shape, variant_shape
+from mlrelease_tui.cli.serving_shapes import detail_shape, endpoint_shape, status_shape, variant_shape
+from mlrelease_tui.cli.shapes import known, plain
 from mlrelease_tui.config.initial import render
 from mlrelease_tui.config.reading import parse
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState

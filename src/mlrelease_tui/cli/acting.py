@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui import errors
 from mlrelease_tui.cli import text
-from mlrelease_tui.cli.confirming import Answer, confirm
-from mlrelease_tui.cli.finding import read_endpoints
-from mlrelease_tui.cli.output import Output
-from mlrelease_tui.cli.reading import has_metrics, read_window
-from mlrelease_tui.cli.session import Detached, output_of, with_program
-from mlrelease_tui.cli.settling import settling
-from mlrelease_tui.cli.shapes import (
+from mlrelease_tui.cli.action_shapes import (
     error_shape,
     open_action_shape,
     outcome_shape,
     plan_shape,
     refused_plan_shape,
 )
+from mlrelease_tui.cli.confirming import Answer, confirm
+from mlrelease_tui.cli.finding import read_endpoints
+from mlrelease_tui.cli.output import Output
+from mlrelease_tui.cli.reading import has_metrics, read_window
+from mlrelease_tui.cli.session import Detached, output_of, with_program
+from mlrelease_tui.cli.settling import settling
 from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.intents import Intent
 from mlrelease_tui.domain.plan import Outcome, OutcomeKind, Plan, Refusal

@@ -91,8 +91,9 @@ def _list(
 ) -> int:
     from mlrelease_tui.actions.journal import entry_of
     from mlrelease_tui.cli import text
+    from mlrelease_tui.cli.action_shapes import entry_shape
     from mlrelease_tui.cli.session import output_of
-    from mlrelease_tui.cli.shapes import AUDIT_LIST, entry_shape
+    from mlrelease_tui.cli.shapes import AUDIT_LIST
 
     options = options_of(ctx)
     output = output_of(options)
@@ -123,8 +124,9 @@ _DETAILS: Final = frozenset({"sent", "step", "segment_close", "checkpoint"})
 
 def _show(ctx: click.Context, identity: str) -> int:
     from mlrelease_tui.actions.journal import entry_of
+    from mlrelease_tui.cli.action_shapes import entry_shape
     from mlrelease_tui.cli.session import output_of
-    from mlrelease_tui.cli.shapes import AUDIT_LIST, entry_shape
+    from mlrelease_tui.cli.shapes import AUDIT_LIST
 
     options = options_of(ctx)
     output = output_of(options)

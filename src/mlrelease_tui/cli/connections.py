@@ -154,7 +154,8 @@ def _tell(program: Program, output: Output, rows: list[ConnectionHealth]) -> Non
 
 
 def _shape(program: Program, row: ConnectionHealth) -> Shape:
-    from mlrelease_tui.cli.shapes import connection_shape, known
+    from mlrelease_tui.cli.serving_shapes import connection_shape
+    from mlrelease_tui.cli.shapes import known
 
     source = program.wallet.describe(row.name)
     credential = known(source=source.badge, detail=source.detail, held=source.held, expires_at=source.expires_at)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from mlrelease_tui.cli.action_shapes import error_shape
 from mlrelease_tui.cli.output import Output
-from mlrelease_tui.cli.shapes import error_shape
 from mlrelease_tui.errors import ReleaseError, UsageError
 
 

@@ -28,7 +28,8 @@ def _models(ctx: click.Context, query: str, limit: int) -> int:
         from datetime import UTC, datetime
 
         from mlrelease_tui.cli import text
-        from mlrelease_tui.cli.shapes import MODELS, known, model_shape
+        from mlrelease_tui.cli.registry_shapes import model_shape
+        from mlrelease_tui.cli.shapes import MODELS, known
 
         found, failed, more = await _read_models(program, query, limit)
         if output.as_json:
@@ -102,7 +103,8 @@ def _versions(ctx: click.Context, name: str, limit: int, lineage: bool) -> int:
 
         from mlrelease_tui.cli import text
         from mlrelease_tui.cli.finding import find_model
-        from mlrelease_tui.cli.shapes import VERSIONS, version_shape
+        from mlrelease_tui.cli.registry_shapes import version_shape
+        from mlrelease_tui.cli.shapes import VERSIONS
 
         ref = await find_model(program, name)
         found, more = await _read_versions(program, ref, limit, lineage=lineage)

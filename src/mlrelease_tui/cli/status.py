@@ -59,7 +59,7 @@ async def _once(
     from datetime import UTC, datetime
 
     from mlrelease_tui.cli import reading, text
-    from mlrelease_tui.cli.shapes import status_shape
+    from mlrelease_tui.cli.serving_shapes import status_shape
     from mlrelease_tui.store.select import fleet
 
     await reading.read_fleet(program, window_s)
@@ -117,7 +117,7 @@ def _endpoint(ctx: click.Context, name: str, window_s: float) -> int:
         from datetime import UTC, datetime
 
         from mlrelease_tui.cli import reading, text
-        from mlrelease_tui.cli.shapes import detail_shape
+        from mlrelease_tui.cli.serving_shapes import detail_shape
 
         await reading.read_fleet(program, window_s)
         now = datetime.now(UTC)

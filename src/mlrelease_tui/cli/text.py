@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from mlrelease_tui.cli.output import Cell, table
-from mlrelease_tui.cli.shapes import model_of, verdict_word
+from mlrelease_tui.cli.serving_shapes import model_of, verdict_word
 from mlrelease_tui.domain.action import AuditEntry
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import Coverage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlrelease_tui.cli.finding import find_endpoint
 from mlrelease_tui.cli.output import Output
 from mlrelease_tui.cli.reading import PROBLEMS, status_now
-from mlrelease_tui.cli.shapes import status_shape, verdict_word
+from mlrelease_tui.cli.serving_shapes import status_shape, verdict_word
 from mlrelease_tui.cli.text import sentence
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.refs import EndpointRef
