@@ -17,17 +17,28 @@ Rules that the conformance kit checks:
 
 A driver plans from the endpoint as read. What it needs beyond the fields of `Endpoint` (a ReplicaSet's name, the exact value
 of a pause condition) its connector remembers from that read, by `revision`, and hands to the driver that `driver` returns.
+
+How a connector comes to be (`Settings`, `ConnectorFactory` and what they hold) is in `factory.py`; import the names from here.
 """
+
+# ruff: noqa: PLC0414 - a name imported as itself is one that this module gives on
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from mlrelease_tui.connectors.factory import GROUP as GROUP
+from mlrelease_tui.connectors.factory import ConnectorFactory as ConnectorFactory
+from mlrelease_tui.connectors.factory import Credential as Credential
+from mlrelease_tui.connectors.factory import CredentialSource as CredentialSource
+from mlrelease_tui.connectors.factory import Option as Option
+from mlrelease_tui.connectors.factory import Revealable as Revealable
+from mlrelease_tui.connectors.factory import Settings as Settings
+from mlrelease_tui.connectors.factory import no_credential as no_credential
 from mlrelease_tui.domain.connection import ConnectionHealth
 from mlrelease_tui.domain.details import Details
 from mlrelease_tui.domain.logs import LogTail, LogWish
@@ -37,82 +48,6 @@ from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Stamp
 from mlrelease_tui.domain.text import SafeText
-
-GROUP = "mlrelease_tui.connectors"
-"""The entry point group by which third parties add connectors."""
-
-
-# --- how a connector comes to be -------------------------------------------------------------------------------------
-
-
-class Revealable(Protocol):
-    """A secret: shows `***` everywhere but here."""
-
-    def reveal(self) -> str: ...
-
-
-class Credential(Protocol):
-    """What authenticates us: `scheme` is "bearer" or "basic"; `source` says where it came from, for people."""
-
-    @property
-    def scheme(self) -> str: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def secret(self) -> Revealable: ...
-    @property
-    def source(self) -> str: ...
-
-
-CredentialSource = Callable[[], Awaitable[Credential | None]]
-"""Gives the connection's credential when it is needed, None where none is configured. Raises CredentialError."""
-
-
-async def no_credential() -> Credential | None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the core gives a connector. `options` are the connection's own keys from the configuration, already checked
-    against the factory's `options`; paths in them are absolute. `timeout_s` bounds every call, in seconds. `renew` asks
-    the credential's source again although what it gave has not expired: once after a 401, for reads only. `bound` names the
-    endpoints that the configuration ties to a model, by namespace and name: they are shown even where nothing on them says so."""
-
-    name: str
-    kind: str
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    environment: str = ""
-    timeout_s: float = 10.0
-    credential: CredentialSource = no_credential
-    renew: CredentialSource = no_credential
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    cache_dir: Path | None = None
-    bound: frozenset[tuple[str, str]] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One key that a connector accepts in its `[connections.NAME]` table. `types` are TOML's: str, int, float, bool, list, dict."""
-
-    types: tuple[type, ...]
-    help: str
-    required: bool = False
-    path: bool = False
-    """Whether the value is a path, made absolute against the configuration file's folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectorFactory:
-    """What an entry point names. `build` is called once for each configured connection and must not touch the network."""
-
-    build: Callable[[Settings], Connector]
-    options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
-
-    def __call__(self, settings: Settings) -> Connector:
-        return self.build(settings)
-
 
 # --- every connector --------------------------------------------------------------------------------------------------
 
