@@ -35,6 +35,7 @@ mount -t overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work overlay 
 """
 """What a node does to a machine, in namespaces that end with it."""
 _OURS: Final = ("kubelet", "containerd", "containerd-shim", "runc", "modelserver", "pause", "ctr")
+_GROUP_NAMES: Final = (PODS_GROUP, "kubelet", "containerd", "k8s.io", "cri-")
 _PATHS: Final = (
     "/etc/cni", "/opt/cni", "/opt/containerd", "/run/containerd", "/run/netns", "/run/flannel", str(PLACE),
     "/usr/libexec/kubernetes", "/var/lib/cni", "/var/lib/containerd", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods",
@@ -135,7 +136,7 @@ class Traces:
             frozenset(_settings()),
             frozenset(" ".join(line.split()[4:]) for line in _lines(Path("/proc/self/mountinfo"))),
             network,
-            frozenset(root for hierarchy in hierarchies() for root, _, _ in os.walk(hierarchy)),
+            frozenset(_groups()),
             frozenset(_processes()),
             frozenset(path for path in _PATHS if Path(path).exists()),
         )
@@ -161,6 +162,14 @@ def untouched(before: Traces, *, within_s: float = 30.0) -> None:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _groups() -> Iterator[str]:
+    """Control groups of the names that a node's programs give. A machine makes others at any time: for a timer, for a login."""
+    for hierarchy in hierarchies():
+        for root, _, _ in os.walk(hierarchy):
+            if any(name in root for name in _GROUP_NAMES):
+                yield root
 
 
 def _settings() -> Iterator[str]:
