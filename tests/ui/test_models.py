@@ -139,10 +139,10 @@ async def test_a_filter_reads_on_until_it_has_seen_all() -> None:
 
 
 async def test_ten_thousand_versions_draw_only_the_rows_that_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlrelease_tui.presentation import models as view
+    from mlrelease_tui.presentation import versions as view
 
     drawn: list[str] = []
-    cells = view.version_cells
+    cells = view.cells
 
     def counted(row: view.VersionRow, *args: object, **kwargs: object) -> object:
         drawn.append(row.version.ref.version)
@@ -150,7 +150,7 @@ async def test_ten_thousand_versions_draw_only_the_rows_that_are_seen(monkeypatc
 
     async with driving(scenes.many(), "app.view_models") as driver:
         await driver.select("fraud-scorer")
-        monkeypatch.setattr(view, "version_cells", counted)
+        monkeypatch.setattr(view, "cells", counted)
         await driver.press("list.open")
         assert driver.rows == 10_000
         assert set(drawn) <= {str(number) for number in range(10_000, 9_970, -1)}

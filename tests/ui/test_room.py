@@ -15,7 +15,7 @@ from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.models import Readiness
 from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.status import Severity
-from mlrelease_tui.presentation import connections, fleet, header, models
+from mlrelease_tui.presentation import connections, fleet, header, models, versions
 from mlrelease_tui.presentation.glyphs import UNICODE
 from mlrelease_tui.presentation.lines import Role, Span, plain, width_of
 from mlrelease_tui.presentation.manual import page
@@ -23,7 +23,7 @@ from mlrelease_tui.presentation.table import Column, heading, laid_out, row
 
 
 @pytest.mark.parametrize("cells", range(24, 160, 3))
-@pytest.mark.parametrize("columns", [fleet.COLUMNS, models.COLUMNS, models.VERSION_COLUMNS, connections.COLUMNS])
+@pytest.mark.parametrize("columns", [fleet.COLUMNS, models.COLUMNS, versions.COLUMNS, connections.COLUMNS])
 def test_a_column_is_shown_whole_or_not_at_all(columns: tuple[Column, ...], cells: int) -> None:
     shown = laid_out(columns, cells)
     assert len(shown) >= 2
@@ -58,8 +58,8 @@ def test_half_an_alias_is_no_alias() -> None:
 
 
 def test_what_was_ready_when_it_was_read_last_is_not_green() -> None:
-    assert models.readiness(Readiness.READY, UNICODE).role is Role.OK
-    old = models.readiness(Readiness.READY, UNICODE, stale=True)
+    assert versions.readiness(Readiness.READY, UNICODE).role is Role.OK
+    old = versions.readiness(Readiness.READY, UNICODE, stale=True)
     assert (old.text, old.role) == ("~READY", Role.STALE)
 
 

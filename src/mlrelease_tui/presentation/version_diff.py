@@ -10,8 +10,9 @@ from typing import Final
 from mlrelease_tui.domain.models import Lineage, ModelVersion
 from mlrelease_tui.presentation import words
 from mlrelease_tui.presentation.glyphs import Glyphs
+from mlrelease_tui.presentation.labels import heading, name_of
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, wrap
-from mlrelease_tui.presentation.models import heading, name_of, number, readiness, short, signature_columns
+from mlrelease_tui.presentation.versions import number, readiness, short
 
 SECTIONS: Final = ("METRICS", "PARAMS", "SIGNATURE IN", "SIGNATURE OUT", "DATASETS", "VERSION")
 _ROWS: Final = 6
@@ -163,3 +164,24 @@ def rows(
     if not any(item.section != "VERSION" for item in differences):
         out += [EMPTY, line(Span(" neither run recorded metrics, parameters, data sets or a signature", Role.MUTED))]
     return out
+
+
+def signature_columns(text: str) -> dict[str, str]:
+    """A signature in words as column → type; columns without a name are numbered. Commas inside brackets do not part columns."""
+    found: dict[str, str] = {}
+    depth, start = 0, 0
+    parts: list[str] = []
+    for index, char in enumerate(text):
+        if char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth = max(depth - 1, 0)
+        elif char == "," and depth == 0:
+            parts.append(text[start:index])
+            start = index + 1
+    parts.append(text[start:])
+    for index, part in enumerate(parts, start=1):
+        name, colon, kind = part.strip().rpartition(": ")
+        if part.strip():
+            found[name if colon else f"#{index}"] = kind if colon else part.strip()
+    return found

@@ -17,8 +17,9 @@ from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, Readiness
 from mlrelease_tui.domain.refs import EndpointRef, VersionRef
 from mlrelease_tui.domain.rollout import Variant
 from mlrelease_tui.domain.status import EndpointStatus
-from mlrelease_tui.presentation import models as view
-from mlrelease_tui.presentation import version_diff
+from mlrelease_tui.presentation import models, version_diff
+from mlrelease_tui.presentation import versions as view
+from mlrelease_tui.presentation.labels import name_of
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line, wrapped
 from mlrelease_tui.presentation.matching import matches
 from mlrelease_tui.presentation.table import heading, laid_out, row
@@ -79,7 +80,7 @@ class VersionsScreen(ReadingScreen):
         "thing.describe",
         "app.help",
     )
-    SORTS = view.VERSION_SORTS
+    SORTS = view.SORTS
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -97,7 +98,7 @@ class VersionsScreen(ReadingScreen):
 
     def crumbs(self) -> Sequence[str]:
         model = self.model
-        return ("Models", view.name_of(model.ref.name) if model is not None else "versions")
+        return ("Models", name_of(model.ref.name) if model is not None else "versions")
 
     def about(self, subject: str) -> None:
         """Show the versions of this model, or of an endpoint's model; what is neither changes nothing."""
@@ -160,12 +161,12 @@ class VersionsScreen(ReadingScreen):
             self._relate(state, model)
         self._list(model, known)
         stale = model is not None and stale_since(state, model) is not None
-        columns = laid_out(view.VERSION_WIDE if self.wide else view.VERSION_COLUMNS, self.list_cells())
+        columns = laid_out(view.WIDE if self.wide else view.COLUMNS, self.list_cells())
         marker = self.glyphs.ascending if self.reversed else self.glyphs.descending
 
         def row_of(key: str) -> Line:
             version = self._shown[key]
-            cells = view.version_cells(self._row(version), now, self.glyphs, stale=stale)
+            cells = view.cells(self._row(version), now, self.glyphs, stale=stale)
             return row(columns, cells, self.glyphs.ellipsis)
 
         self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(model, known))
@@ -213,7 +214,7 @@ class VersionsScreen(ReadingScreen):
         return not self.wanted or self._matches(version, self.wanted)
 
     def _matches(self, version: ModelVersion, wanted: str) -> bool:
-        return matches(view.version_text(version, self._aliases.get(version.ref.version, ())), wanted)
+        return matches(view.text(version, self._aliases.get(version.ref.version, ())), wanted)
 
     def found(self, wanted: str) -> Sequence[str]:
         return [key for key, version in self._shown.items() if self._matches(version, wanted)]
@@ -251,7 +252,7 @@ class VersionsScreen(ReadingScreen):
         if model is None:
             return []
         if known is None:
-            return [line(Span(f" {view.aliases(model) or 'no alias'}", Role.TITLE))]
+            return [line(Span(f" {models.aliases(model) or 'no alias'}", Role.TITLE))]
         read = len(known.versions)
         whole = not known.next_token
         total = model.version_count
@@ -263,7 +264,7 @@ class VersionsScreen(ReadingScreen):
         elif not whole and (self.sorted_by != "version" or self.reversed):
             more = "; the order is of those that are read"
         since = stale_since(self.state, model)
-        first = Span(f" {view.aliases(model) or 'no alias'}", Role.TITLE)
+        first = Span(f" {models.aliases(model) or 'no alias'}", Role.TITLE)
         if since is not None:
             return [line(first, Span(f"  not read since {since:%H:%M:%S}Z", Role.STALE)), line(Span(parts, Role.MUTED))]
         marked = len(self.table.marks)
@@ -286,7 +287,7 @@ class VersionsScreen(ReadingScreen):
         if lineage is None:
             self._rest()
         missing, stale = self._missing(model, "lineage"), stale_since(self.state, model) is not None
-        return view.version_detail(self._row(chosen), lineage, missing, self.at, self.glyphs, cells, stale=stale)
+        return view.detail(self._row(chosen), lineage, missing, self.at, self.glyphs, cells, stale=stale)
 
     def _lineage(self, version: ModelVersion) -> Lineage | None:
         return version.lineage or self.state.lineage.get(version.ref)
@@ -384,7 +385,7 @@ class VersionsScreen(ReadingScreen):
         ]
         items.append(Item("n", "another alias, or a new one ...", OTHER_ALIAS))
         armed = self.state.access.may_write(self.at) is None
-        title = f"Point an alias at {view.name_of(model.ref.name)} {version_word(version.ref.version)}"
+        title = f"Point an alias at {name_of(model.ref.name)} {version_word(version.ref.version)}"
         self.open_dock(Menu(title + ("" if armed else "  [READ-ONLY: plans open, W arms]"), items, id="alias"))
 
     @on(Menu.Chosen, "#alias")
