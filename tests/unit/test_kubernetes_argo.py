@@ -364,3 +364,76 @@ def test_a_release_from_a_version_to_itself_tells_both_apart_and_ends_with_its_o
     assert full.expects.stable_version == "2"  # type: ignore[union-attr]
     (back,) = driver.roll_back(endpoint, Artifact("2+aaa"))
     assert (back.expects.stable_version, back.expects.absent) == ("2", ("fraud-bbb",))  # type: ignore[union-attr]
+
+
+def guards(driver: ArgoDriver, writes: tuple[Any, ...], at: int = 0) -> dict[str, Any]:
+    return {path: value for op, path, value in patched(driver, writes)[at] if op == "test"}
+
+
+def test_a_full_promotion_does_not_go_over_an_abort_that_came_meanwhile() -> None:
+    endpoint, driver = seen(rollout(PAUSED))
+    assert guards(driver, driver.complete(endpoint))["/status/abort"] is None
+    endpoint, driver = seen(rollout({**PAUSED, "abort": False}))
+    assert guards(driver, driver.complete(endpoint))["/status/abort"] is False
+
+
+@pytest.mark.parametrize(("abort", "left"), [(None, None), (False, False), (True, None)])
+def test_the_whole_way_to_an_older_version_does_not_go_over_an_abort_that_came_meanwhile(
+    abort: bool | None, left: bool | None
+) -> None:
+    """A new template takes an abort away, and leaves `false` where that stands."""
+    status = {**PAUSED, **({} if abort is None else {"abort": abort, "abortedAt": "2026-03-01T11:59:30Z"})}
+    older = replicaset("ccc", "0", 0, at="2026-03-01T09:00:00Z")
+    endpoint, driver = seen(rollout(status), *BOTH, older)
+    writes = driver.roll_back(endpoint, Artifact("0"))
+    assert guards(driver, writes, 1)["/status/abort"] is left
+
+
+def test_a_hold_and_an_abort_at_the_same_moment_are_not_both_written() -> None:
+    """Under a pause an abort moves nothing: whoever comes second has to know."""
+    endpoint, driver = seen(rollout(PAUSED))
+    assert guards(driver, driver.hold(endpoint, Hold(SafeText("ana"), SafeText("")))) == {
+        "/metadata/uid": "u-1",
+        "/spec/paused": None,
+        "/status/abort": None,
+    }
+    assert guards(driver, driver.abort(endpoint))["/spec/paused"] is None
+
+
+def test_a_rollout_without_a_status_can_be_held() -> None:
+    item = rollout(PAUSED)
+    del item["status"]
+    endpoint, driver = seen(item)
+    found = guards(driver, driver.hold(endpoint, Hold(SafeText("ana"), SafeText(""))))
+    assert found == {"/metadata/uid": "u-1", "/spec/paused": None}, "a test below a status that is not there fails"
+
+
+def test_what_is_let_go_is_the_template_that_was_seen() -> None:
+    endpoint, driver = seen(rollout(PAUSED, paused=True))
+    assert guards(driver, driver.resume(endpoint)) == {
+        "/metadata/uid": "u-1",
+        "/status/currentPodHash": "bbb",
+        "/spec/paused": True,
+    }
+
+
+def test_replicas_that_the_spec_does_not_say_are_one() -> None:
+    item = rollout(PAUSED)
+    del item["spec"]["replicas"]
+    endpoint, driver = seen(item)
+    (write,) = driver.scale(endpoint, 3)
+    assert (write.before, write.undo) == ("1 replicas", "scale to 1")
+    assert patched(driver, (write,)) == [
+        [("test", "/metadata/uid", "u-1"), ("test", "/spec/replicas", None), ("add", "/spec/replicas", 3)]
+    ]
+
+
+def test_a_context_of_any_name_is_one_word_of_the_command_that_is_shown() -> None:
+    by_plural = {plural: resource for (_, plural), resource in KINDS.items()}
+    world = world_of({by_plural["rollouts"]: [rollout(PAUSED)], by_plural["replicasets"]: list(BOTH)})
+    workload = ArgoRollouts()
+    (sighting,) = workload.sightings(world, SERVED)
+    reading = workload.read(sighting, world, SERVED, Frame("k8s", "", "a; reboot", "registry", NOW))
+    assert isinstance(reading.driver, ArgoDriver)
+    for writes in (reading.driver.abort(reading.endpoint), reading.driver.scale(reading.endpoint, 3)):
+        assert "--context 'a; reboot' " in writes[0].shell

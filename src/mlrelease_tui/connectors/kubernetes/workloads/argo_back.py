@@ -35,7 +35,10 @@ class Back(Writing):
         self._in_flight("nothing is under way to abort")
         if standing.aborted and not standing.paused:
             raise Refused(f"{endpoint.ref.name} is aborted already", hint="roll it back, or retry it")
-        ops: list[Op] = [*self._guard("/status/currentPodHash", "/status/stableRS"), add("/status/abort", True)]
+        ops: list[Op] = [
+            *self._guard("/status/currentPodHash", "/status/stableRS", "/spec/paused"),
+            add("/status/abort", True),
+        ]
         if at(standing.item, "status", "promoteFull") is not None:
             # While it stands, a full promotion wins over the abort.
             ops.append(put("/status/promoteFull", False))
@@ -134,10 +137,12 @@ class Back(Writing):
             Effect(self._now(), after, undo, begun),
             shell=self._undo_shell(key),
         )
-        # All steps would run again, and a blue-green pause too.
+        # All steps would run again, and a blue-green pause too. Aborted meanwhile, it must not be released: the new template takes
+        # an abort of before away, and leaves `false` as it is.
         ops = (
             test("/metadata/uid", uid(standing.item)),
             test("/status/currentPodHash", key),
+            test("/status/abort", None if standing.aborted else at(standing.item, "status", "abort")),
             put("/status/promoteFull", True),
         )
         full = self._patch(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from mlrelease_tui.connectors.api import Artifact
-from mlrelease_tui.connectors.kubernetes.objects import count, text
+from mlrelease_tui.connectors.kubernetes.objects import text
 from mlrelease_tui.connectors.kubernetes.workloads.argo_back import Back
 from mlrelease_tui.connectors.kubernetes.workloads.argo_forward import Forward
 from mlrelease_tui.connectors.kubernetes.workloads.argo_running import Running
@@ -35,7 +35,7 @@ class ArgoDriver(Forward, Back, Running):
             Verb.ROLLBACK: lambda: self.roll_back(endpoint, self._return_target()),
             Verb.RETRY: lambda: self.retry(endpoint),
             Verb.RESTART: lambda: self.restart(endpoint),
-            Verb.SCALE: lambda: self.scale(endpoint, count(standing.item, "spec", "replicas") + 1),
+            Verb.SCALE: lambda: self.scale(endpoint, standing.replicas + 1),
         }
         if standing.blue_green:
             found[Verb.SWITCH] = lambda: self.switch(endpoint)

@@ -113,7 +113,10 @@ class Forward(Writing):
         alone = EndpointExpectation(endpoint.ref, uid=endpoint.uid, stable_version=version, phases=(Phase.COMPLETE,))
         expects = watched(alone, endpoint, toward=version)
         full = self._on_status(
-            (*self._guard("/status/currentPodHash", "/status/stableRS"), put("/status/promoteFull", True)),
+            (
+                *self._guard("/status/currentPodHash", "/status/stableRS", "/status/abort"),
+                put("/status/promoteFull", True),
+            ),
             Effect(
                 self._now(),
                 f"{endpoint.rollout.to_version} becomes stable, all steps skipped",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mlrelease_tui.connectors.kubernetes.objects import at, count, name, text
+import shlex
+
+from mlrelease_tui.connectors.kubernetes.objects import at, name, namespace, text
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Patch, add, test, watched
-from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
@@ -20,11 +21,12 @@ class Running(Writing):
     def hold(self, endpoint: Endpoint, hold: Hold) -> tuple[Write, ...]:
         if self._standing.paused:
             raise Refused(f"{endpoint.ref.name} is held already", hint="continue lets it go on")
+        # Of a hold and an abort at the same moment one wins: under a pause an abort moves nothing.
+        known = ("/status/abort",) if at(self._standing.item, "status") else ()
+        guard = self._guard("/spec/paused", *known)
         return (
             self._patch(
-                Patch(
-                    self._kinds.rollouts, self._standing.item, (*self._guard(), add("/spec/paused", True)), hold=True
-                ),
+                Patch(self._kinds.rollouts, self._standing.item, (*guard, add("/spec/paused", True)), hold=True),
                 Effect(
                     self._now(),
                     "held where it is; a running analysis goes on measuring",
@@ -64,7 +66,8 @@ class Running(Writing):
 
     def scale(self, endpoint: Endpoint, replicas: int) -> tuple[Write, ...]:
         standing = self._standing
-        now = count(standing.item, "spec", "replicas")
+        before = at(standing.item, "spec", "replicas")
+        now = standing.replicas
         if standing.scaler:
             raise Refused(
                 f"the HorizontalPodAutoscaler {standing.scaler} sets the replicas of {endpoint.ref.name}",
@@ -79,12 +82,13 @@ class Running(Writing):
             phases=LOOKED_AT,
         )
         expects = watched(expects, endpoint)
-        ops = (*self._guard(), test("/spec/replicas", now), put("/spec/replicas", replicas))
-        target = f"rollouts.argoproj.io/{name(standing.item)} --replicas={replicas}"
+        ops = (*self._guard(), test("/spec/replicas", before), add("/spec/replicas", replicas))
+        words = ["kubectl", "--context", self._frame.context, "-n", namespace(standing.item), "scale"]
+        words += [f"rollouts.argoproj.io/{name(standing.item)}", f"--replicas={replicas}"]
         return (
             self._patch(
                 Patch(self._kinds.rollouts, standing.item, ops),
                 Effect(f"{now} replicas", f"{replicas} replicas", f"scale to {now}", expects, SETTLE_S),
-                shell=f"kubectl --context {self._frame.context} -n {endpoint.ref.namespace} scale {target}",
+                shell=shlex.join(words),
             ),
         )

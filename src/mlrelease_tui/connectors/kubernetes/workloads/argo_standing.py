@@ -60,6 +60,12 @@ class Standing:
         return at(self.item, "spec", "paused") is True
 
     @property
+    def replicas(self) -> int:
+        """Replicas that the spec asks for; 1 where it does not say."""
+        found = at(self.item, "spec", "replicas")
+        return found if isinstance(found, int) else 1
+
+    @property
     def steps(self) -> list[Mapping[str, object]]:
         return items(self.item, "spec", "strategy", "canary", "steps")
 

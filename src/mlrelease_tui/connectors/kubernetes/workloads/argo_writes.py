@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -105,7 +106,9 @@ class Writing:
         """Lifts the pause by hand. Where a status is written too this goes last: lifted first, the controller starts the same
         step anew."""
         item = self._standing.item
-        ops = (test("/metadata/uid", uid(item)), test("/spec/paused", True), put("/spec/paused", False))
+        # Another template that came meanwhile would begin unasked.
+        known = ("/status/currentPodHash",) if self._standing.current else ()
+        ops = (*self._guard(*known), test("/spec/paused", True), put("/spec/paused", False))
         effect = Effect("held", after, "hold it", expects, settle_s)
         return self._patch(Patch(self._kinds.rollouts, item, ops, hold=False), effect, assumes=self._same(held=True))
 
@@ -129,8 +132,18 @@ class Writing:
     def _native(self, verb: str, *arguments: str) -> str:
         """The same by the project's own tool."""
         item = self._standing.item
-        words = ["kubectl argo rollouts", f"--context {self._frame.context}", f"-n {namespace(item)}", verb, name(item)]
-        return " ".join([*words, *arguments])
+        words = [
+            "kubectl",
+            "argo",
+            "rollouts",
+            "--context",
+            self._frame.context,
+            "-n",
+            namespace(item),
+            verb,
+            name(item),
+        ]
+        return shlex.join([*words, *arguments])
 
     # --- where the template is
 
