@@ -15,7 +15,8 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Reading, wo
 from mlrelease_tui.connectors.kubernetes.workloads.knative import KnativeServices
 from mlrelease_tui.connectors.kubernetes.workloads.knative_driver import KnativeDriver
 from mlrelease_tui.domain.plan import Write
-from mlrelease_tui.domain.rollout import Phase, Role, Verb
+from mlrelease_tui.domain.rollout import Hold, Phase, Role, Verb
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
 
 Json = dict[str, Any]
@@ -212,3 +213,14 @@ def test_a_canary_that_does_not_come_up_is_degraded_and_not_promoted() -> None:
     assert "it ended" in reading.endpoint.rollout.message
     assert not reading.endpoint.support(Verb.PROMOTE).available
     assert reading.endpoint.support(Verb.ROLLBACK).available
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_of_two_that_hold_it_one_is_told_and_nobody_takes_a_hold_away_that_he_did_not_see(held: bool) -> None:
+    mark = json.dumps({"by": "ana", "why": "looks odd"})
+    found = at_rest(notes={"some": "note", **({"mlrelease.dev/hold": mark} if held else {})})
+    one = driver(found)
+    (write,) = one.resume(found.endpoint) if held else one.hold(found.endpoint, Hold(SafeText("bo"), SafeText()))
+    tests = {op["path"]: op["value"] for op in json.loads(write.payload)["patch"] if op["op"] == "test"}
+    assert tests["/metadata/annotations/mlrelease.dev~1hold"] == (mark if held else None)
+    assert ("the same hand holds it" if held else "nobody holds it") in write.precondition

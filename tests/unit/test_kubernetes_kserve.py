@@ -20,7 +20,8 @@ from mlrelease_tui.connectors.kubernetes.workloads.kserve_driver import KnativeM
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_source import place_of, source_of, sources_of, uri_for
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_standard import StandardDriver
 from mlrelease_tui.domain.plan import Write
-from mlrelease_tui.domain.rollout import BindingSource, Phase, Verb
+from mlrelease_tui.domain.rollout import BindingSource, Hold, Phase, Verb
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
 
 Json = dict[str, Any]
@@ -67,6 +68,7 @@ def knative_mode(
     annotations: Json | None = None,
     observed: int = 4,
     written_s: float = 60.0,
+    noted: Json | None = None,
 ) -> Reading:
     """An InferenceService `fraud` in Knative mode as the workload reads it; Revisions by their number."""
 
@@ -88,6 +90,7 @@ def knative_mode(
         "status": {
             "deploymentMode": "Knative",
             "observedGeneration": 2,
+            "annotations": noted or {},
             "conditions": [{"type": "Ready", "status": "True"}, {"type": "RoutesReady", "status": "True"}],
             "modelStatus": {
                 "transitionStatus": transition,
@@ -485,3 +488,13 @@ def test_a_refusal_that_quotes_the_whole_object_says_its_reason_instead() -> Non
     error = refusal_of("lab", 422, {"message": message}, "patch InferenceService ns/fraud", writing=True)
     assert 'unknown field "spec.canary"' in error.message
     assert "hunter2" not in error.message
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_of_two_that_hold_it_one_is_told_and_nobody_takes_a_hold_away_that_he_did_not_see(held: bool) -> None:
+    mark = json.dumps({"by": "ana", "why": "looks odd"})
+    found = at_rest(noted={"some": "note", **({"mlrelease.dev/hold": mark} if held else {})})
+    one = driver(found)
+    (write,) = one.resume(found.endpoint) if held else one.hold(found.endpoint, Hold(SafeText("bo"), SafeText()))
+    tests = {op["path"]: op["value"] for op in json.loads(write.payload)["patch"] if op["op"] == "test"}
+    assert tests["/status/annotations/mlrelease.dev~1hold"] == (mark if held else None)

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
-from mlrelease_tui.connectors.kubernetes.marks import STAMP, of_spec, writer_key
-from mlrelease_tui.connectors.kubernetes.objects import name, namespace, uid
+from mlrelease_tui.connectors.kubernetes.marks import HOLD, STAMP, of_spec, writer_key
+from mlrelease_tui.connectors.kubernetes.objects import at, name, namespace, table, uid
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.refs import EndpointRef
@@ -55,6 +55,15 @@ def copy(source: str, path: str) -> Op:
 def pointer(*parts: str) -> str:
     """A JSON pointer; `/` and `~` in keys are escaped (RFC 6901)."""
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def same_hold(item: Object, root: str = "metadata") -> Op:
+    """That the same hand holds it as was read, or nobody does: of two that hold it at once one is told, and nobody takes a hold
+    away that he did not see. `root` is where its notes are. A test below a table that is not there fails, whatever it asks."""
+    noted = table(item, root, "annotations")
+    if not noted:
+        return test(pointer(root, "annotations"), at(item, root, "annotations"))
+    return test(pointer(root, "annotations", HOLD), noted.get(HOLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +238,8 @@ def _told(op: Op) -> str:
 def _held(op: Op) -> str:
     if op["path"] == pointer("metadata", "annotations", STAMP):
         return "no other action wrote to it"
+    if op["path"].endswith(pointer(HOLD)):
+        return "nobody holds it" if op["value"] is None else "the same hand holds it"
     return f"{_dotted(op['path'])} is {_short(op['value'])}"
 
 
@@ -293,4 +304,6 @@ def _differing(path: str, wanted: object, found: object) -> list[str]:
 def _broken(path: str, found: object, wanted: object) -> str:
     if path == pointer("metadata", "annotations", STAMP):
         return "another action wrote to it"
+    if path.endswith(pointer(HOLD)):
+        return "nobody holds it any more" if found is None else "it is held by another action"
     return f"{_dotted(path)} is {_short(found)}, not {_short(wanted)}"

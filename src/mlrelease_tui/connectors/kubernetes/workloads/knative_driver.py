@@ -13,7 +13,7 @@ from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, test, written
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, same_hold, test, written
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.knative_standing import Standing
@@ -143,14 +143,13 @@ class KnativeDriver:
         effect = Effect(
             self._now(), "held, for whoever asks: Knative has no pause", "continue it", self._expect(held=True)
         )
-        return (self._patch(self._guard(), effect, hold=True),)
+        return (self._patch((*self._guard(), same_hold(self._standing.item)), effect, hold=True),)
 
     def resume(self, endpoint: Endpoint) -> tuple[Write, ...]:
         if endpoint.rollout.hold is None:
             raise Refused(f"{endpoint.ref.name} is not held", hint="promote goes on")
-        return (
-            self._patch(self._guard(), Effect("held", "may go on", "hold it", self._expect(held=False)), hold=False),
-        )
+        ops = (*self._guard(), same_hold(self._standing.item))
+        return (self._patch(ops, Effect("held", "may go on", "hold it", self._expect(held=False)), hold=False),)
 
     # --- going back
 

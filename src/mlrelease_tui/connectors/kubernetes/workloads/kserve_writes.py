@@ -13,7 +13,7 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, notes, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, pointer, test, written
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, add, pointer, same_hold, test, written
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.kserve_source import Place
@@ -77,8 +77,11 @@ class Writing:
         )  # fmt: skip
 
     def _mark(self, hold: bool, effect: Effect) -> Write:
-        ops = (test("/metadata/uid", uid(self._item)),)
-        patch = Patch(self._resource, self._item, ops, subresource="status", hold=hold, marked_at="status")
+        ops = [test("/metadata/uid", uid(self._item))]
+        if at(self._item, "status"):
+            # Whoever holds it first has it; a hold is taken away by whoever saw it.
+            ops.append(same_hold(self._item, "status"))
+        patch = Patch(self._resource, self._item, tuple(ops), subresource="status", hold=hold, marked_at="status")
         return written(self._frame.connection, self._frame.context, patch, effect, self._expect())
 
     def _guard(self, *paths: str) -> tuple[Op, ...]:

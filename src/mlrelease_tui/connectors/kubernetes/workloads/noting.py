@@ -10,7 +10,7 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import notes, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, watched, written
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, same_hold, test, watched, written
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
@@ -38,17 +38,14 @@ class Writing:
         del hold
         if endpoint.rollout.hold is not None:
             raise Refused(f"{endpoint.ref.name} is held already", hint="continue lets it go on")
-        there = notes(self._item)
-        path = pointer("metadata", "annotations", marks.HOLD) if there else pointer("metadata", "annotations")
         after = f"this tool moves no weight up; {self.pauseless}"
         effect = Effect("not held", after, "continue it", self._expect(held=True))
-        return (self._patch((self._same(), test(path, None)), effect, hold=True),)
+        return (self._patch((self._same(), same_hold(self._item)), effect, hold=True),)
 
     def resume(self, endpoint: Endpoint) -> tuple[Write, ...]:
-        mark = notes(self._item).get(marks.HOLD)
-        if mark is None:
+        if notes(self._item).get(marks.HOLD) is None:
             raise Refused(f"{endpoint.ref.name} is not held", hint="promote goes on")
-        ops = (self._same(), test(pointer("metadata", "annotations", marks.HOLD), mark))
+        ops = (self._same(), same_hold(self._item))
         return (self._patch(ops, Effect("held", "may go on", "hold it", self._expect(held=False)), hold=False),)
 
     # --- beneath
