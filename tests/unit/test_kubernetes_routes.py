@@ -466,10 +466,45 @@ def test_a_promotion_notes_the_version_that_was_stable_and_goes_by_the_routes_ow
     found = split(100, 0, annotations={"mlrelease.dev/steps": "[5, 50]"})
     (write,) = driver(found).start(found.endpoint, Artifact("2"), None)
     assert weights_in(write)["/spec/rules/0/backendRefs/1/weight"] == 5
-    assert json.loads(write.payload)["notes"] == {"mlrelease.dev/history": '["1"]'}
+    assert json.loads(write.payload)["notes"] == {"mlrelease.dev/history": '["1"]', "mlrelease.dev/stable": "foo-v1"}
     going = split(95, 5, annotations={"mlrelease.dev/steps": "[5, 50]"})
     (write,) = driver(going).advance(going.endpoint)
     assert weights_in(write)["/spec/rules/0/backendRefs/1/weight"] == 50
+
+
+NOTED: Json = {"mlrelease.dev/history": '["1"]', "mlrelease.dev/stable": "foo-v2"}
+
+
+def test_a_promotion_notes_the_backend_that_is_the_stable_one_from_then_on() -> None:
+    found = split(90, 10)
+    (write,) = driver(found).complete(found.endpoint)
+    assert json.loads(write.payload)["notes"]["mlrelease.dev/stable"] == "foo-v2"
+    (write,) = driver(found).abort(found.endpoint)
+    assert json.loads(write.payload)["notes"]["mlrelease.dev/stable"] == "foo-v1"
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 90), (60, 40)])
+def test_a_canary_of_the_version_before_does_not_pass_for_the_stable_one(first: int, second: int) -> None:
+    """After 1 → 2, 1 gets some requests again: the last promotion noted 1 as what was stable before, and it is the older one."""
+    endpoint = split(first, second, annotations=NOTED).endpoint
+    assert (endpoint.rollout.from_version, endpoint.rollout.to_version) == ("2", "1")
+    assert endpoint.problems == ()
+
+
+def test_two_backends_of_one_version_are_told_by_the_note() -> None:
+    both = (deployed("foo-v1", "1"), deployed("foo-v2", "1", day=2))
+    item = http_route(refs(ref("foo-v1", 40), ref("foo-v2", 60)), annotations=NOTED)
+    endpoint = reading(HttpRoutes(), world((ROUTES, item), *FRONTS, *pods(*both))).endpoint
+    assert endpoint.stable is not None
+    assert endpoint.stable.name == "foo-v2"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"), [({}, False), ({"mlrelease.dev/history": '["1"]'}, True), (NOTED, True)]
+)
+def test_where_nothing_says_which_backend_is_stable_the_guess_is_said_to_be_one(annotations: Json, said: bool) -> None:
+    problems = split(90, 10, annotations=annotations).endpoint.problems
+    assert any("nothing says which backend" in one and "mlrelease.dev/role" in one for one in problems) is not said
 
 
 def test_a_version_that_no_backend_runs_is_deployed_on_the_idle_one_before_it_gets_a_request() -> None:

@@ -19,7 +19,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing as Deployed
 from mlrelease_tui.connectors.kubernetes.workloads.noting import FIRST_BP, Writing, named
 from mlrelease_tui.connectors.kubernetes.workloads.routes_splits import Numbers
-from mlrelease_tui.connectors.kubernetes.workloads.routes_standing import Standing
+from mlrelease_tui.connectors.kubernetes.workloads.routes_standing import STABLE, Standing
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Phase, Verb
@@ -284,7 +284,7 @@ class RouteDriver(Writing):
             after += f"; a rule without weights still sends to {', '.join(SafeText(one) for one in left)}"
         whole, _ = self._numbers(ALL_TRAFFIC_BP)
         numbers = {one: whole if one == backend else 0 for one in standing.behind}
-        return self._set(numbers, Effect(self._now(), after, undo, expects, SETTLE_S), noted=noted)
+        return self._set(backend, numbers, Effect(self._now(), after, undo, expects, SETTLE_S), noted=noted)
 
     def _weighed(
         self, backend: str, weight_bp: int, *, version: str = "", assumes: EndpointExpectation | None = None
@@ -306,17 +306,19 @@ class RouteDriver(Writing):
             self._expect(weights=named(weights)),
             SETTLE_S,
         )
-        return self._set(numbers, effect, noted=not standing.in_flight, assumes=assumes)
+        return self._set(standing.stable, numbers, effect, noted=not standing.in_flight, assumes=assumes)
 
     def _set(
         self,
+        stable: str,
         numbers: Mapping[str, int],
         effect: Effect,
         *,
         noted: bool = False,
         assumes: EndpointExpectation | None = None,
     ) -> Write:
-        """Every weight of every rule of the split. `noted` writes down which version was the stable one."""
+        """Every weight of every rule of the split. `stable` is the backend that is the stable one then; `noted` writes down which
+        version was it."""
         standing = self._standing
         ops: list[Op] = [test("/metadata/uid", uid(standing.item))]
         writes: list[Op] = []
@@ -326,10 +328,10 @@ class RouteDriver(Writing):
                 ops += [*entry.named, test(path, entry.weight)]
                 if entry.weight != wanted:
                     writes.append(add(path, wanted))
-        kept = {}
+        kept = {STABLE: stable}
         if noted:
-            stable = standing.versions[standing.stable]
-            kept = {marks.HISTORY: marks.history_text([stable, *marks.history_of(standing.item)])}
+            ran = standing.versions[standing.stable]
+            kept[marks.HISTORY] = marks.history_text([ran, *marks.history_of(standing.item)])
         return self._patch((*ops, *writes), effect, notes=kept, assumes=assumes)
 
     def _now(self) -> str:

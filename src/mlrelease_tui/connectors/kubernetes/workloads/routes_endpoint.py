@@ -12,6 +12,7 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.objects import at, name, uid
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import revision_of
+from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import ROLE
 from mlrelease_tui.connectors.kubernetes.workloads.routes_standing import Behind, Standing
 from mlrelease_tui.connectors.kubernetes.workloads.routes_taken import UNSAID
 from mlrelease_tui.connectors.kubernetes.workloads.steps import step_index
@@ -161,6 +162,9 @@ def _problems(standing: Standing) -> Iterator[str]:
         yield "its rules split differently: a weight sets them all alike"
     if split.others:
         yield f"{split.others} of its rules split between other backends: they are not moved"
+    if standing.guessed and not standing.driven:
+        told = f"nothing says which backend is the stable one: taken for it is {standing.stable}"
+        yield f"{told}; a label {ROLE} on its Service says it"
     for one in split.alone:
         yield f"a rule sends all that it matches to {one}, whatever the weights say"
     for one, found in standing.behind.items():

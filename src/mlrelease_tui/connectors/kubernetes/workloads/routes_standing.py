@@ -1,8 +1,8 @@
 """Where a route stands: its split, the Deployments behind it, and which of its backends is the stable one.
 
 With all requests at one backend that one is. While two share them nothing on a route says which came first: a label
-`mlrelease.dev/role` on Deployment or Service does, else what our own promotion noted, else the older ReplicaSet, else the larger
-share.
+`mlrelease.dev/role` on Deployment or Service does, else what each write of ours notes, else the version that a promotion noted
+before there was such a note; else it is a guess, and said to be one: the older ReplicaSet, else the larger share.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Final
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
-from mlrelease_tui.connectors.kubernetes.objects import count, items, name, namespace, table, text, when
+from mlrelease_tui.connectors.kubernetes.objects import count, items, name, namespace, notes, table, text, when
 from mlrelease_tui.connectors.kubernetes.pods import Identity
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing as Deployed
 from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import role_of
@@ -22,6 +23,10 @@ from mlrelease_tui.connectors.kubernetes.workloads.routes_splits import Backend,
 from mlrelease_tui.connectors.kubernetes.workloads.routes_taken import Taken
 from mlrelease_tui.connectors.kubernetes.workloads.steps import steps_of
 from mlrelease_tui.domain.rollout import BindingSource, Stamp
+
+STABLE: Final = f"{marks.PREFIX}stable"
+"""The annotation with the backend that was the stable one when we wrote weights last: versions alone do not tell, where one is put
+beside its successor again."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,16 @@ class Standing:
         if len(serving) == 1:
             return serving[0]
         among = serving or tuple(one.name for one in self.split.backends)
-        for known in (self._labelled(among), self._remembered(among), self._oldest(among)):
-            if known:
-                return known
-        return max(among, key=lambda one: self.shares[one])
+        known = self._said(among) or self._oldest(among)
+        return known or max(among, key=lambda one: self.shares[one])
+
+    @property
+    def guessed(self) -> bool:
+        """Whether nothing says which of those that share the requests is the stable one."""
+        return self.in_flight and not self._said(self.serving)
+
+    def _said(self, among: tuple[str, ...]) -> str:
+        return self._labelled(among) or self._remembered(among)
 
     def _labelled(self, among: Iterable[str]) -> str:
         roles = {one: self.behind[one].role for one in among}
@@ -124,6 +135,9 @@ class Standing:
         return next((one for one in others if roles[one] == "stable"), others[0] if len(others) == 1 else "")
 
     def _remembered(self, among: Iterable[str]) -> str:
+        noted = text(notes(self.item), STABLE)
+        if noted:
+            return noted if noted in among else ""
         history = marks.history_of(self.item)[:1]
         return next((one for one in among if self.behind[one].identity.version in history), "")
 
