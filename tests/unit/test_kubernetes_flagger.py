@@ -17,6 +17,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, world_of
 from mlrelease_tui.connectors.kubernetes.workloads.flagger import Canaries
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_driver import FlaggerDriver
 from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import print_of, seconds
+from mlrelease_tui.domain.expectation import EndpointExpectation, failure_of
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Endpoint, GateResult, Hold, Phase, Role, Strategy, Verb
 from mlrelease_tui.domain.text import SafeText
@@ -456,3 +457,19 @@ def test_a_release_does_not_begin_from_traffic_that_a_hand_left_at_rest() -> Non
         driver.start(endpoint, Artifact("6.0.1"), None)
     (write,) = driver.abort(endpoint)
     assert [value for _, _, value in done(write)] == [100, 0]
+
+
+def test_an_abort_that_another_hand_suspends_is_told_at_once_and_by_whom() -> None:
+    """The two write to different parts of one object, and the count of failed checks moves by itself: neither can be tested on."""
+    endpoint, driver = seen(world(canary("Progressing", failedChecks=1), httproutes=[http_route(20)]))
+    (write,) = driver.abort(endpoint)
+    mark = {"mlrelease.dev/hold": json.dumps({"by": "bo", "why": "wait"})}
+    item = canary("Progressing", notes=mark, failedChecks=10)
+    item["spec"]["suspend"] = True
+    now, driver = seen(world(item, httproutes=[http_route(20)]))
+    assert isinstance(write.expects, EndpointExpectation)
+    assert failure_of(write.expects, now) == (
+        "Canary says Progressing: an abort waits: it is suspended by bo; continued, Flagger carries it out at its next look"
+    )
+    (again,) = driver.abort(now)
+    assert ("remove", "/spec/suspend", None) in done(again), "what is left to do is to let it go"

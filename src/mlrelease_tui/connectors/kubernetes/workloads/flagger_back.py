@@ -52,7 +52,8 @@ class Back(Writing):
         if (standing.suspended and standing.newer) or (standing.route is not None and standing.route.halted):
             # Flagger would take the newer template for a release to begin, or takes no step at all.
             return self._held_at(self._own_route(), 0)
-        back = replace(self._failed(), toward=endpoint.rollout.to_version)
+        # Suspended by another hand at the same moment, it would wait for ever.
+        back = replace(self._failed(), toward=endpoint.rollout.to_version, failed=(Phase.HELD,))
         asked = [] if standing.aborting else [self._fail(back)]
         if not standing.suspended:
             return tuple(asked)
@@ -70,7 +71,9 @@ class Back(Writing):
             self._now(),
             f"traffic goes back to {endpoint.rollout.from_version} at Flagger's next look",
             undo,
-            replace(back, phases=(Phase.HELD,), version_weights=None, labels=()) if standing.suspended else back,
+            replace(back, phases=(Phase.HELD,), version_weights=None, labels=(), failed=())
+            if standing.suspended
+            else back,
             self._look_s,
         )
         return self._on_canary((*guard, put("/status/failedChecks", max(standing.threshold, now))), effect, status=True)

@@ -53,9 +53,16 @@ def _waiting(standing: Standing) -> str:
         "WaitingPromotion": f"waits at its gate {_names(standing, 'confirm-promotion')}, and goes on being measured",
         "Progressing": f"{standing.failed_checks} of {standing.threshold} checks failed",
     }
+    if standing.suspended and standing.aborting:
+        return f"an abort waits: {_suspended_by(standing)}; continued, Flagger carries it out at its next look"
     if standing.suspended:
         return "suspended: Flagger neither measures nor moves anything"
     return words.get(standing.native, "")
+
+
+def _suspended_by(standing: Standing) -> str:
+    hold = marks.hold_of(standing.item)
+    return f"it is suspended by {hold.by}" if hold is not None else "it is suspended"
 
 
 def _resting(standing: Standing) -> str:

@@ -6,6 +6,7 @@ Who, why and notes go on the Canary and on the Deployments, never on the route: 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -281,8 +282,8 @@ class Writing:
         return written(self._frame.connection, self._frame.context, patch, effect, looked, shell=shell)
 
     def _kubectl(self, verb: str, item: Object, *rest: str) -> str:
-        words = ["kubectl", "--context", self._frame.context, "-n", namespace(item), verb, f"deployment/{name(item)}"]
-        return " ".join([*words, *rest])
+        words = ["kubectl", "--context", self._frame.context, "-n", namespace(item), *verb.split()]
+        return shlex.join([*words, f"deployment/{name(item)}", *rest])
 
     def _now(self) -> str:
         shown = [
