@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes.api import Resource
+from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.making import Run, made
 from mlrelease_tui.connectors.kubernetes.patching import Effect
+from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, world_of
+from mlrelease_tui.connectors.kubernetes.workloads.jobs import CronJobs
+from mlrelease_tui.connectors.kubernetes.workloads.jobs_driver import ScheduleDriver
 from mlrelease_tui.connectors.kubernetes.workloads.jobs_standing import ended, schedule_of, told
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.errors import Refused
 
 Json = dict[str, Any]
+SCHEDULES = Resource("batch", "v1", "cronjobs", "CronJob")
+JOBS = Resource("batch", "v1", "jobs", "Job")
+SERVED = Served({("batch", "cronjobs"): SCHEDULES, ("batch", "jobs"): JOBS})
 
 
 def template(version: str) -> Json:
@@ -87,3 +97,24 @@ def test_the_write_of_a_run_names_what_it_is_made_of_and_holds_none_of_it() -> N
     assert "hidden" not in write.payload
     assert json.loads(write.payload)["called"] == "score-run-1"
     assert write.shell == "kubectl --context lab -n ml create job score-run-1 --from=cronjob/score"
+
+
+@pytest.mark.parametrize("containers", [1, 2])
+def test_the_images_of_a_run_are_put_back_only_where_it_had_the_same_containers(containers: int) -> None:
+    item, ran = schedule("2"), run("score-1", "1", "Complete")
+    item["metadata"]["annotations"] = {"mlrelease.dev/version": "2"}
+    spec = item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    spec["containers"] = [{"name": f"c{index}", "image": f"score@sha256:{index}"} for index in range(containers)]
+    item["spec"]["jobTemplate"]["spec"]["template"]["metadata"] = {"labels": {"mlrelease.dev/version": "2"}}
+    ran["spec"]["template"]["metadata"] = {"labels": {"mlrelease.dev/version": "1"}}
+    ran["metadata"].update(namespace="ml", uid="j", ownerReferences=[{"uid": "c", "controller": True}])
+    world = world_of({SCHEDULES: [item], JOBS: [ran]})
+    (sighting,) = CronJobs().sightings(world, SERVED)
+    found = CronJobs().read(sighting, world, SERVED, Frame("lab", "", "lab", "", datetime(2026, 1, 2, tzinfo=UTC)))
+    assert isinstance(found.driver, ScheduleDriver)
+    if containers == 2:
+        with pytest.raises(Refused, match="names its version nowhere"):
+            found.driver.roll_back(found.endpoint, Artifact("1"))
+        return
+    (write,) = found.driver.roll_back(found.endpoint, Artifact("1"))
+    assert '"value":"score:1"' in write.payload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes import marks
@@ -150,9 +150,9 @@ class ScheduleDriver(Suspending):
             return deploy_ops(self._item, artifact, at=SCHEDULED)
         except Refused:
             run = next((run for run in self._schedule.runs if self._schedule.version(run) == artifact.version), None)
-            if run is None:
+            if run is None or len(_containers(run, TEMPLATE)) != len(_containers(self._item, SCHEDULED)):
                 raise
-        images = [text(container, "image") for container in items(table(run, *TEMPLATE), "spec", "containers")]
+        images = [text(container, "image") for container in _containers(run, TEMPLATE)]
         return tuple(
             put(pointer(*SCHEDULED, "spec", "containers", str(index), "image"), image)
             for index, image in enumerate(images)
@@ -204,6 +204,10 @@ class JobDriver(Suspending):
 
     def _suspends(self) -> str:
         return "its pods are deleted, and made anew when it goes on"
+
+
+def _containers(item: Object, template: tuple[str, ...]) -> list[Any]:
+    return items(table(item, *template), "spec", "containers")
 
 
 def phase_of(job: Object) -> Phase:
