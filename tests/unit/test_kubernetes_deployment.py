@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, Frame, Reading, World, world_of
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import Deployments
+from mlrelease_tui.connectors.kubernetes.workloads.deployment_driver import DeploymentDriver
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import standing_of
 from mlrelease_tui.domain.rollout import BindingSource, Phase, Role, Verb
 from mlrelease_tui.domain.status import mismatch_of
@@ -241,5 +243,23 @@ def test_an_alias_on_the_deployment_that_points_elsewhere_is_a_mismatch() -> Non
     marks = {"mlrelease.dev/model": "fraud", "mlrelease.dev/alias": "champion"}
     endpoint = read(deployment("2", annotations=marks), replica_set(2, "2", 3)).endpoint
     assert (str(endpoint.model), endpoint.model_source) == ("registry/fraud", BindingSource.ANNOTATION)
-    assert mismatch_of(endpoint, endpoint.alias, "3") == "alias champion says 3, endpoint runs 2"
+    assert mismatch_of(endpoint, endpoint.alias, "3") == "alias champion says v3, endpoint runs v2"
     assert mismatch_of(endpoint, endpoint.alias, "2") == ""
+
+
+def test_what_is_let_go_is_the_template_that_was_seen() -> None:
+    """Whatever is put into the template of a paused Deployment begins with its continuing."""
+    found = read(deployment("2", paused=True), replica_set(1, "1", 3), replica_set(2, "2", 0))
+    assert isinstance(found.driver, DeploymentDriver)
+    (write,) = found.driver.resume(found.endpoint)
+    tests = {op["path"]: op["value"] for op in json.loads(write.payload)["patch"] if op["op"] == "test"}
+    assert tests["/spec/template/spec/containers/0/image"].endswith(":2")
+    assert tests["/spec/paused"] is True
+
+
+def test_another_template_of_a_version_that_is_not_kept_any_more_is_not_written_as_a_tag() -> None:
+    found = read(deployment("2"), replica_set(1, "1", 0), replica_set(2, "2", 3))
+    assert isinstance(found.driver, DeploymentDriver)
+    with pytest.raises(Refused, match=r"1\+ccc is another template of 1, which is not kept any more") as no:
+        found.driver.roll_back(found.endpoint, Artifact("1+ccc"))
+    assert no.value.hint == "promote 1"

@@ -17,6 +17,8 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
 
 _MODEL_URI: Final = re.compile(r"models:/(?P<name>[^/@\s]+)(?:/(?P<version>[^/@\s]+)|@(?P<alias>[^/@\s]+))$")
+_TOLD_APART: Final = re.compile(r"(?P<version>[^+]+)\+[0-9a-z]+$")
+"""What we call one of two templates of one version: no registry has it under that name, and no image a tag."""
 TEMPLATE: Final = ("spec", "template")
 """Where most workloads keep their pod template."""
 
@@ -94,6 +96,11 @@ def deploy_ops(owner: Object, artifact: Artifact, *, at: tuple[str, ...] = TEMPL
     Named by a template of ours in an annotation (`mlrelease.dev/image: registry/scorer:{version}`), by a model URI in the
     environment or arguments, or by the image's tag. Refused where it is named nowhere.
     """
+    if told := _TOLD_APART.match(artifact.version):
+        raise Refused(
+            f"{SafeText(artifact.version)} is another template of {SafeText(told['version'])}, which is not kept any more",
+            hint=f"promote {SafeText(told['version'])}",
+        )
     template, root = table(owner, *at), pointer(*at)
     found: list[Op] = []
     containers = items(template, "spec", "containers")

@@ -6,6 +6,7 @@ undo and resume in one patch work; a `test` of a key that is absent holds for nu
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -163,7 +164,8 @@ class DeploymentDriver:
         standing = self._standing
         if not standing.paused:
             raise Refused(f"{endpoint.ref.name} is not paused", hint="there is nothing to continue")
-        ops = (test("/metadata/uid", uid(standing.item)), test("/spec/paused", True), remove("/spec/paused"))
+        # What was put into its template while it was paused would all begin: it must be what was shown.
+        ops = (*self._guard(), remove("/spec/paused"))
         effect = Effect(
             "paused",
             "goes on from where it is",
@@ -324,11 +326,11 @@ class DeploymentDriver:
             self._frame.context,
             "-n",
             namespace(item),
-            verb,
+            *verb.split(),
             f"deployment/{name(item)}",
             *rest,
         ]
-        return " ".join(words)
+        return shlex.join(words)
 
 
 def _once(ops: tuple[Op, ...]) -> tuple[Op, ...]:
