@@ -65,7 +65,7 @@ def test_status_finds_the_canary_that_hurts_users(demo: HeadlessDemo) -> None:
     assert canary["weight_bp"] == 1000
     assert canary["error_ratio"] > 0.02
     assert 0.02 < canary["observed_share"] < 0.3
-    assert worst["mismatch"].startswith("alias champion says 3, endpoint runs 2")
+    assert worst["mismatch"].startswith("alias champion says v3, endpoint runs v2")
     assert {link["state"] for link in found["connections"]} <= {"ok", "slow"}
     assert demo.run("status", "iris", "--plain").stdout.split()[1] == "local/local/iris:"
 

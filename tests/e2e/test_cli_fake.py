@@ -57,10 +57,10 @@ def test_a_problem_is_exit_code_1_and_is_named(shell: Shell) -> None:
     assert answer.code == 1
     (row,) = answer.document["endpoints"]
     assert row["severity"] == "warn"
-    assert "alias champion says 3" in row["mismatch"]
+    assert "alias champion says v3" in row["mismatch"]
     text = shell.run("status")
     assert text.code == 1
-    assert "alias champion says 3" in text.out
+    assert "alias champion says v3" in text.out
 
 
 @pytest.mark.parametrize("fault", ["refused", "unauthenticated", "malformed", "crash", "exit"])

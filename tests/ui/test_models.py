@@ -49,7 +49,7 @@ async def test_an_endpoint_that_does_not_follow_its_alias_is_a_problem() -> None
         shown = {key.rpartition("/")[2] for key in driver.table.keys}
         assert shown == {"churn", "ranker", "recommend"}
         await driver.select("churn")
-        assert "alias champion says 9, endpoint runs 7" in driver.text
+        assert "alias champion says v9, endpoint runs v7" in driver.text
 
 
 async def test_a_move_without_this_tool_is_told() -> None:

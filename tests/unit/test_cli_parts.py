@@ -284,7 +284,7 @@ def test_a_status_with_everything_and_one_with_nothing_fit_the_schema() -> None:
         Verdict(VerdictKind.HARM, "worse", 100, 200),
         alias="champion",
         alias_version="1",
-        mismatch="alias champion says 1",
+        mismatch="alias champion says v1",
         known_good="1",
         stale_since=AT,
     )

@@ -97,6 +97,19 @@ async def test_a_rollback_does_not_wait_for_a_registry_that_hangs(
     assert "did not answer" in refusal.reason
 
 
+async def test_another_template_of_a_version_is_looked_up_as_that_version(tmp_path: Path) -> None:
+    seat = bench(tmp_path)
+    endpoint = seat.backend.endpoints[FRAUD]
+    stable, canary = endpoint.variants
+    seat.backend.endpoints[FRAUD] = replace(
+        endpoint,
+        variants=(stable, replace(canary, version=SafeText("3+7d9"))),
+        rollout=replace(endpoint.rollout, to_version=SafeText("3+7d9")),
+    )
+    plan = await seat.planned(PromoteVersion(FRAUD, full=True))
+    assert "3 is ready in the registry; 3+7d9 is another template of it" in [check.text for check in plan.checks]
+
+
 async def test_the_lineage_of_what_is_promoted_is_read(tmp_path: Path) -> None:
     seat = bench(tmp_path)
     bad = Lineage(SafeText("run"), metrics=MappingProxyType({"auc": float("nan")}))

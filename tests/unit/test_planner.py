@@ -419,6 +419,37 @@ def test_an_alias_that_agrees_is_left_alone() -> None:
     assert [step.operation for step in found.steps] == ["variants"]
 
 
+def told_apart(endpoint: Endpoint, version: str) -> Endpoint:
+    """A release to another template of a version, as a backend tells it: its canary is "3+7d9"."""
+    stable, canary = endpoint.variants
+    rollout = replace(endpoint.rollout, to_version=SafeText(version))
+    return replace(endpoint, variants=(stable, replace(canary, version=SafeText(version))), rollout=rollout)
+
+
+def test_another_template_of_a_version_goes_on_and_its_alias_points_at_the_version() -> None:
+    model = replace(MODEL, aliases={"champion": "2"})
+    found = plan(PromoteVersion(FRAUD, full=True), situation(told_apart(IN_FLIGHT, "3+7d9"), version="3", model=model))
+    assert isinstance(found, Plan)
+    assert any(check.text == "3 is ready in the registry; 3+7d9 is another template of it" for check in found.checks)
+    assert [step.after for step in found.steps][-1] == "alias champion points at 3"
+
+
+def test_a_version_that_only_an_endpoint_calls_so_is_refused_with_what_the_registry_calls_it() -> None:
+    refusal = plan(PromoteVersion(FRAUD, "4+7d9"), situation(at_rest(), version="4"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "the registry has no version 4+7d9: an endpoint calls another template of 4 so"
+
+
+def test_an_alias_never_follows_to_a_version_that_the_registry_does_not_have() -> None:
+    """It would be refused after the traffic has moved."""
+    found = plan(RollBack(FRAUD), situation(version=""))
+    assert isinstance(found, Plan)
+    assert [step.operation for step in found.steps] == ["variants", "variants"]
+    assert any(
+        "alias champion is not part of this plan: the registry has no version 2" in one for one in found.warnings
+    )
+
+
 def test_an_alias_alone_names_its_model_as_the_target() -> None:
     found = plan(MoveAlias(FRAUD_MODEL, "champion", "2"), situation(None, version="2", environment="production"))
     assert isinstance(found, Plan)

@@ -341,7 +341,7 @@ def test_the_binding_of_the_configuration_fills_what_the_backend_does_not_say() 
     )
     status = status_of(state, FRAUD, START)
     assert status is not None
-    assert status.mismatch == "alias champion says 3, endpoint runs 2, 3 only as canary"
+    assert status.mismatch == "alias champion says v3, endpoint runs v2, v3 only as canary"
 
 
 def test_what_is_not_known_has_no_status() -> None:

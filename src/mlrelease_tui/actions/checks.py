@@ -12,7 +12,7 @@ from mlrelease_tui.domain.models import Readiness
 from mlrelease_tui.domain.plan import Check, CheckStatus, Refusal, Write
 from mlrelease_tui.domain.policy import READ_MAX_AGE
 from mlrelease_tui.domain.refs import VersionRef
-from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, GateResult, Verb
+from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, GateResult, Verb, registered
 from mlrelease_tui.domain.verdict import VerdictKind
 
 
@@ -106,11 +106,12 @@ def artifact(situation: Situation, version: str, checks: list[Check], *, strict:
     record = situation.version
     problem = ""
     code = "version_unknown"
-    if record is None or record.ref.version != version:
+    known = _in_registry(situation, version)
+    if record is None or not known:
         if situation.registry is None and not situation.registry_problem:
             checks.append(Check("version", CheckStatus.UNKNOWN, "no registry is bound to this endpoint"))
             return Artifact(version)
-        problem = situation.registry_problem or f"the registry has no version {version}"
+        problem = situation.registry_problem or _unknown(situation, version)
     elif record.readiness is not Readiness.READY:
         code = "not_ready"
         problem = f"version {version} is {record.readiness}"
@@ -125,11 +126,35 @@ def artifact(situation: Situation, version: str, checks: list[Check], *, strict:
     if problem:
         checks.append(Check("version", CheckStatus.WARN, problem))
     else:
-        checks.append(Check("version", CheckStatus.PASS, f"{version} is ready in the registry"))
+        told = f"{known} is ready in the registry"
+        if known != version:
+            told += f"; {version} is another template of it"
+        checks.append(Check("version", CheckStatus.PASS, told))
     uri = ""
     if situation.model is not None and isinstance(situation.registry, VersionSource):
-        uri = situation.registry.artifact(VersionRef(situation.model.ref, version))
-    return Artifact(version, uri, record.digest if record is not None and record.ref.version == version else "")
+        uri = situation.registry.artifact(VersionRef(situation.model.ref, known or version))
+    return Artifact(version, uri, record.digest if record is not None and known else "")
+
+
+def _in_registry(situation: Situation, version: str) -> str:
+    """What the registry that answered calls a version, "" where it has none: where an endpoint tells two templates of one version
+    apart ("2+7d9f"), that version."""
+    record, endpoint = situation.version, situation.endpoint
+    if record is None:
+        return ""
+    found = record.ref.version
+    if found == version:
+        return found
+    told = {item.version for item in endpoint.variants} | {endpoint.previous_version} if endpoint is not None else set()
+    return found if version in told and found == registered(version) else ""
+
+
+def _unknown(situation: Situation, version: str) -> str:
+    record = situation.version
+    told = f"the registry has no version {version}"
+    if record is not None and record.ref.version == registered(version):
+        told += f": an endpoint calls another template of {record.ref.version} so"
+    return told
 
 
 def must_exist(situation: Situation, version: str) -> None:
@@ -154,8 +179,12 @@ def alias_follows(situation: Situation, version: str, checks: list[Check], warni
         checks.append(Check("alias", CheckStatus.UNKNOWN, f"alias {alias} stays as it is: {why}"))
         warnings.append(f"alias {alias} is not part of this plan ({why}); move it later with `mlrelease alias`")
         return ()
-    now = situation.model.aliases.get(alias, "")
-    if now == version:
-        checks.append(Check("alias", CheckStatus.PASS, f"alias {alias} already points at {version}"))
+    now, known = situation.model.aliases.get(alias, ""), _in_registry(situation, version)
+    if now == (known or version):
+        checks.append(Check("alias", CheckStatus.PASS, f"alias {alias} already points at {now}"))
         return ()
-    return situation.registry.move_alias(situation.model, alias, version)
+    if not known:
+        checks.append(Check("alias", CheckStatus.UNKNOWN, f"alias {alias} stays at {now or 'nothing'}"))
+        warnings.append(f"alias {alias} is not part of this plan: {_unknown(situation, version)}")
+        return ()
+    return situation.registry.move_alias(situation.model, alias, known)

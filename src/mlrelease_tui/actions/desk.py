@@ -21,7 +21,7 @@ from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Check, CheckStatus, Direction, Level, Outcome, OutcomeKind, Plan, Refusal
 from mlrelease_tui.domain.policy import PLAN_LIFETIME, is_production
 from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
-from mlrelease_tui.domain.rollout import Endpoint, Verb
+from mlrelease_tui.domain.rollout import Endpoint, Verb, registered
 from mlrelease_tui.domain.status import known_good_of
 from mlrelease_tui.errors import NotDurable, NotFound, ReleaseError, TimedOut
 from mlrelease_tui.store.facts import AccessChanged, AuditObserved, OpenActionsObserved
@@ -297,12 +297,11 @@ def _wanted_version(intent: EndpointIntent, endpoint: Endpoint) -> str:
 
 
 async def _version(registry: VersionSource, ref: ModelRef, version: str) -> ModelVersion | None:
-    if not version:
-        return None
-    try:
-        return await asked(ref.connection, registry.version(VersionRef(ref, version)))
-    except NotFound:
-        return None
+    """The registry's record of a version; where it has none, of the one that this may be another template of."""
+    for known in dict.fromkeys((version, registered(version))) if version else ():
+        with suppress(NotFound):
+            return await asked(ref.connection, registry.version(VersionRef(ref, known)))
+    return None
 
 
 def _read(situation: Situation, registry: object, model: Model, record: ModelVersion | None) -> Situation:

@@ -270,6 +270,16 @@ class Endpoint:
         return VerbSupport(verb, False, reason=SafeText(f"{self.native.kind} has no {verb}"))
 
 
+def spoken(version: str) -> str:
+    """A version as people say it: a bare number gets a "v"; "" stays so."""
+    return f"v{version}" if version[:1].isdigit() else version
+
+
+def registered(version: str) -> str:
+    """The version as a registry has it: "2" of "2+7d9f", which is how a backend calls one of two templates of version 2."""
+    return version.partition("+")[0] or version
+
+
 def weights_of(endpoint: Endpoint) -> dict[str, int]:
     """Configured weights by variant name, in basis points; variants without a weight are left out."""
     return {item.name: item.weight_bp for item in endpoint.variants if item.weight_bp is not None}

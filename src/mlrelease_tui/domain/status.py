@@ -15,7 +15,7 @@ from typing import Final
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
 from mlrelease_tui.domain.models import Model
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
-from mlrelease_tui.domain.rollout import Endpoint, Phase, Role, Verb
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Role, Verb, registered, spoken
 from mlrelease_tui.domain.verdict import Verdict, VerdictKind
 
 MIN_REQUESTS: Final = 20
@@ -106,21 +106,21 @@ class EndpointStatus:
 
 
 def mismatch_of(endpoint: Endpoint, alias: str, alias_version: str) -> str:
-    """ "alias champion says 7, endpoint runs 6"; "" where they agree or one of them is unknown.
+    """ "alias champion says v7, endpoint runs v6"; "" where they agree or one of them is unknown.
 
     While a rollout is in flight both its versions count as agreeing: the alias may lead or follow.
     """
     stable = endpoint.stable
     if not alias or not alias_version or stable is None or not stable.version:
         return ""
-    running = {stable.version}
-    if alias_version in running:
+    # Another template of a version is that version to the registry.
+    if alias_version in {stable.version, registered(stable.version)}:
         return ""
     canary = endpoint.canary
-    where = f"endpoint runs {stable.version}"
+    where = f"endpoint runs {spoken(stable.version)}"
     if canary is not None and canary.version == alias_version:
-        where += f", {canary.version} only as canary"
-    return f"alias {alias} says {alias_version}, {where}"
+        where += f", {spoken(canary.version)} only as canary"
+    return f"alias {alias} says {spoken(alias_version)}, {where}"
 
 
 def known_good_of(endpoint: Endpoint) -> str:
@@ -156,7 +156,7 @@ def assess(
         if variant.desired and variant.ready is not None and variant.ready < variant.desired:
             serves = bool(variant.weight_bp) or variant.role is Role.STABLE
             severity = Severity.CRIT if serves and variant.ready == 0 else Severity.WARN
-            text = f"{variant.role} {variant.version}: {variant.ready} of {variant.desired} ready"
+            text = f"{variant.role} {spoken(variant.version)}: {variant.ready} of {variant.desired} ready"
             reasons.append(Reason(severity, f"{text}: {variant.message}" if variant.message else text, variant.name))
     if verdict is not None and verdict.kind is VerdictKind.HARM:
         reasons.append(Reason(Severity.CRIT, verdict.reason))
@@ -185,7 +185,7 @@ def _guard_reasons(name: str, version: str, role: Role, metrics: VariantMetrics 
         return []
     found: list[Reason] = []
     if guard.error_ratio is not None and metrics.error_ratio is not None and metrics.error_ratio > guard.error_ratio:
-        text = f"{role} {version}: {metrics.error_ratio:.1%} errors, guard {guard.error_ratio:.1%}"
+        text = f"{role} {spoken(version)}: {metrics.error_ratio:.1%} errors, guard {guard.error_ratio:.1%}"
         found.append(Reason(Severity.CRIT, text, name))
     latencies = (
         ("p50", metrics.p50_s, guard.p50_s),
@@ -194,7 +194,7 @@ def _guard_reasons(name: str, version: str, role: Role, metrics: VariantMetrics 
     )
     for word, seen, limit in latencies:
         if seen is not None and limit is not None and seen > limit:
-            text = f"{role} {version}: {word} {seen * 1000:.0f} ms, guard {limit * 1000:.0f} ms"
+            text = f"{role} {spoken(version)}: {word} {seen * 1000:.0f} ms, guard {limit * 1000:.0f} ms"
             found.append(Reason(Severity.CRIT, text, name))
     return found
 

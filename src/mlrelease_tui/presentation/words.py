@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
-from mlrelease_tui.domain.rollout import Endpoint
+from mlrelease_tui.domain.rollout import Endpoint, spoken
 from mlrelease_tui.presentation.glyphs import Glyphs
 
 UNKNOWN = "-"
@@ -88,7 +88,7 @@ def version(text: str) -> str:
     """A version as people say it: a bare number gets a "v"; "-" where there is none."""
     if not text:
         return UNKNOWN
-    return f"v{text}" if text[0].isdigit() else text
+    return spoken(text)
 
 
 def versions(endpoint: Endpoint, glyphs: Glyphs) -> str:
