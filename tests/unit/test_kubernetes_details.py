@@ -9,6 +9,7 @@ import pytest
 
 from mlrelease_tui.connectors.kubernetes.details import REPLICAS, asks_of, replicas_of
 from mlrelease_tui.connectors.kubernetes.events import happening_of
+from mlrelease_tui.connectors.kubernetes.pods_of import predictor_pods
 from mlrelease_tui.domain.rollout import Role, Variant
 from mlrelease_tui.domain.text import SafeText
 
@@ -95,3 +96,37 @@ def test_an_event_has_its_last_time_and_its_count(more: dict[str, Any], count: i
     assert (str(found.about), str(found.by), found.warning) == ("Pod fraud-7d9-x", "kubelet", True)
     assert isinstance(found.text, SafeText)
     assert "\x1b" not in found.text
+
+
+def of(deployment: str, **marked: str) -> dict[str, Any]:
+    """A pod as Seldon labels it: by its Deployment; with the orchestrator, by its predictor too."""
+    return {"metadata": {"name": f"{deployment}-7d9-x", "labels": {"app": deployment, **marked}}}
+
+
+PREDICTORS = ["main", "main-0", "canary"]
+SELDON_PODS = {
+    "fraud-main-0-classifier": "main",
+    "fraud-main-1-transformer": "main",
+    "fraud-main-svc-orch": "main",
+    "fraud-main-0-0-classifier": "main-0",
+    "fraud-canary-0-classifier": "canary",
+    "seldon-0123456789abcdef": "",
+    "fraud-canary-classifier": "",
+    "fraud-explainer": "",
+}
+
+
+@pytest.mark.parametrize("deployment", SELDON_PODS)
+def test_pods_of_a_seldon_deployment_are_those_of_their_predictor(deployment: str) -> None:
+    found = [one for one in PREDICTORS if predictor_pods([of(deployment)], "fraud", one, PREDICTORS)]
+    assert found == ([SELDON_PODS[deployment]] if SELDON_PODS[deployment] else [])
+
+
+def test_a_pod_with_the_orchestrator_says_its_predictor_whatever_its_deployment_is_called() -> None:
+    pod = of("seldon-0123456789abcdef", **{"seldon-app": "fraud-canary"})
+    assert [one for one in PREDICTORS if predictor_pods([pod], "fraud", one, PREDICTORS)] == ["canary"]
+
+
+def test_all_pods_are_the_only_predictors() -> None:
+    both = [of("seldon-0123456789abcdef"), of("fraud-main-0-classifier")]
+    assert predictor_pods(both, "fraud", "main", ["main"]) == both

@@ -24,8 +24,7 @@ from mlrelease_tui.connectors.kubernetes.objects import (
     when,
 )
 from mlrelease_tui.connectors.kubernetes.pod_states import ailments
-from mlrelease_tui.connectors.kubernetes.pods_of import pods_of_variant
-from mlrelease_tui.connectors.kubernetes.workloads.api import addressed
+from mlrelease_tui.connectors.kubernetes.pods_of import own_name, pods_of_variant, stem_of
 from mlrelease_tui.domain.details import Details, Replica
 from mlrelease_tui.domain.rollout import Endpoint, Variant
 from mlrelease_tui.domain.text import SafeText, raw
@@ -100,19 +99,12 @@ def _names(endpoint: Endpoint, pods: Sequence[Object]) -> tuple[set[str], set[st
         for owner in items(pod, "metadata", "ownerReferences")
         if owner.get("kind") in {"ReplicaSet", "Job", "StatefulSet"}
     }
-    own = _own_name(endpoint)
-    variants = {raw(variant.name) for variant in endpoint.variants if raw(variant.name) != own}
+    own = own_name(endpoint)
+    variants = {stem_of(endpoint, variant) for variant in endpoint.variants} - {own}
     # A ReplicaSet is named after its Deployment: "fraud-predictor-7d9f" of "fraud-predictor".
     makers = {owner.rpartition("-")[0] for owner in owners if "-" in owner}
     names = {own, *variants, *owners, *makers, *(name(pod) for pod in pods)}
     return names, owners | variants
-
-
-def _own_name(endpoint: Endpoint) -> str:
-    """What the endpoint's object is called, also where its address says its kind as well."""
-    address = raw(endpoint.ref.name)
-    own = address.partition(".")[2]
-    return own if own and addressed(raw(endpoint.native.kind), own) == address else address
 
 
 def replicas_of(variant: Variant, pods: Sequence[Object]) -> Iterator[Replica]:
