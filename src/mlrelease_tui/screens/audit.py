@@ -15,6 +15,7 @@ from mlrelease_tui.domain.action import AuditCheck
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.presentation import audit as view
+from mlrelease_tui.presentation import audit_record
 from mlrelease_tui.presentation.lines import Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
 from mlrelease_tui.screens.reading import ReadingScreen
@@ -121,9 +122,9 @@ class AuditScreen(ReadingScreen):
         if chosen is None:
             self.text.show([])
         elif self._as_raw:
-            self.text.show(view.raw(chosen, cells))
+            self.text.show(audit_record.raw(chosen, cells))
         else:
-            self.text.show(view.text(chosen, self._check, self.at, self.glyphs, cells))
+            self.text.show(audit_record.text(chosen, self._check, self.at, self.glyphs, cells))
 
     # --- keys
 
