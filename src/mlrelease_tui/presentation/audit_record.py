@@ -6,16 +6,14 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
 
 from mlrelease_tui.domain.action import AuditCheck, AuditEntry
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.presentation.audit import CHAINED, ENDINGS, Deed, meaning, result, stamp
 from mlrelease_tui.presentation.glyphs import Glyphs
+from mlrelease_tui.presentation.labels import heading, labelled
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, width, width_of, wrapped
 from mlrelease_tui.presentation.times import age, moment
-
-LABEL: Final = 11
 
 
 def text(deed: Deed, check: AuditCheck | None, now: datetime, glyphs: Glyphs, cells: int) -> list[Line]:
@@ -28,17 +26,17 @@ def text(deed: Deed, check: AuditCheck | None, now: datetime, glyphs: Glyphs, ce
     ]
     said, role = meaning(deed)
     rows += wrapped(said, cells, role, indent=" ") if said else []
-    rows += _labelled("by", f"{deed.actor or 'unknown'}, {moment(deed.at)} ({age(deed.at, now)} ago)", cells)
-    rows += _labelled("why", deed.why or "no reason given", cells)
+    rows += labelled("by", f"{deed.actor or 'unknown'}, {moment(deed.at)} ({age(deed.at, now)} ago)", cells, limit=8)
+    rows += labelled("why", deed.why or "no reason given", cells, limit=8)
     if deed.summary:
-        rows += _labelled("what", deed.summary, cells)
+        rows += labelled("what", deed.summary, cells, limit=8)
     if deed.intent_id:
-        rows += _labelled("intent", deed.intent_id, cells)
+        rows += labelled("intent", deed.intent_id, cells, limit=8)
     if not deed.entries:
         return rows
     steps = _steps(deed)
     if steps:
-        rows += [EMPTY, line(Span(" BEFORE AND AFTER", Role.HEADING))]
+        rows += [EMPTY, heading("BEFORE AND AFTER")]
         for index, step in enumerate(steps, start=1):
             rows += _change(index, step, glyphs, cells)
     chains = sorted({entry.chain for entry in deed.entries})
@@ -52,18 +50,10 @@ def text(deed: Deed, check: AuditCheck | None, now: datetime, glyphs: Glyphs, ce
             line(Span(f" {fit('-', 11)} {fit('outcome', 10)} ", Role.MUTED), Span("not written yet", Role.WARN))
         )
     if check is not None and check.problem_count:
-        rows += [EMPTY, line(Span(" THE LOG", Role.HEADING))]
+        rows += [EMPTY, heading("THE LOG")]
         for problem in check.problems:
             rows += wrapped(str(problem), cells, Role.CRIT if check.broken else Role.WARN, indent=" ")
     return rows
-
-
-def _labelled(label: str, value: str, cells: int) -> list[Line]:
-    rows = wrapped(value, max(cells - LABEL - 1, 8), limit=8)
-    return [
-        line(Span(f" {fit(label if not index else '', LABEL - 1)} ", Role.MUTED), *row)
-        for index, row in enumerate(rows)
-    ]
 
 
 def _steps(deed: Deed) -> list[Mapping[str, object]]:
