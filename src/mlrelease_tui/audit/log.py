@@ -21,13 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from mlrelease_tui.audit.clock import Clock, SystemClock, rfc3339
-from mlrelease_tui.audit.folder import (
-    PENDING_SUFFIX,
-    TORN_PREFIX,
-    ChainFolder,
-    SyncFailed,
-    segment_name,
-)
+from mlrelease_tui.audit.folder import TORN_PREFIX, ChainFolder, SyncFailed, segment_name
 from mlrelease_tui.audit.identity import Identity
 from mlrelease_tui.audit.read import read, records
 from mlrelease_tui.audit.record import (
@@ -43,7 +37,7 @@ from mlrelease_tui.audit.record import (
 )
 from mlrelease_tui.audit.redact import Json, clean_text
 from mlrelease_tui.audit.syscalls import Syscalls
-from mlrelease_tui.audit.tail import ending, read_at
+from mlrelease_tui.audit.tail import Tail, find_tail, tail_of
 from mlrelease_tui.audit.uuid7 import Uuid7
 from mlrelease_tui.errors import NotDurable
 
@@ -62,19 +56,6 @@ class Head:
     chain: str
     seq: int
     sha256: str
-
-
-@dataclass(slots=True)
-class _Tail:
-    """Where the next line goes. `inode` tells our segment from one put in its place."""
-
-    number: int
-    fd: int
-    inode: tuple[int, int]
-    offset: int
-    seq: int
-    sha256: str
-    closed: bool
 
 
 class AuditLog:
@@ -109,7 +90,7 @@ class AuditLog:
         self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._folder: ChainFolder | None = None
-        self._tail: _Tail | None = None
+        self._tail: Tail | None = None
         self._held = Head(identity.chain, 0, GENESIS)
         self._dead = ""
         self._last_clocks: tuple[int, int] | None = None
@@ -309,7 +290,7 @@ class AuditLog:
         self._held = Head(self.identity.chain, record.seq, record.sha256)
         return record
 
-    def _write(self, tail: _Tail, data: bytes) -> None:
+    def _write(self, tail: Tail, data: bytes) -> None:
         written = self._syscalls.write(tail.fd, data)
         if written != len(data):
             # If this fails too, the torn line stays for the next one to move aside.
@@ -338,7 +319,7 @@ class AuditLog:
         self._last_clocks = (wall, monotonic)
         return time
 
-    def _current(self) -> _Tail:
+    def _current(self) -> Tail:
         """The tail as it is on disk now. Cheap where nobody else wrote: one stat."""
         tail = self._tail
         if tail is not None:
@@ -353,7 +334,7 @@ class AuditLog:
             if found.st_size < tail.offset:
                 raise self._changed("cut")
             self._drop_tail()
-        tail = self._tail = self._find_tail()
+        tail = self._tail = find_tail(self._opened(), self.identity.chain, self._syscalls)
         if tail.seq < self._held.seq or (tail.seq == self._held.seq and tail.sha256 != self._held.sha256):
             raise self._changed("cut or rewritten")
         if tail.closed:
@@ -361,12 +342,12 @@ class AuditLog:
         self._record_torn()
         return tail
 
-    def _next_segment(self, closed: _Tail) -> _Tail:
+    def _next_segment(self, closed: Tail) -> Tail:
         """A new segment that goes on from the closing record of the last one: `prev` and `seq` carry over."""
         number = closed.number + 1
         fd = self._opened().open_segment(number, create=True)
         os.close(closed.fd)
-        self._tail = _tail_of(number, fd, 0, closed.seq, closed.sha256)
+        self._tail = tail_of(number, fd, 0, closed.seq, closed.sha256)
         return self._tail
 
     def _record_torn(self) -> None:
@@ -386,43 +367,6 @@ class AuditLog:
             f"the audit log in {self.directory} was {how} by another program while it was open",
             hint=f"keep this: record {held.seq} was {held.sha256}; then: mlrelease audit verify --expect-head {held.sha256}",
         )
-
-    def _find_tail(self) -> _Tail:
-        """Open the newest segment and find the last whole record, which may be in an older one after a crash."""
-        folder = self._opened()
-        numbers = folder.segments()
-        if not numbers:
-            return _tail_of(1, folder.open_segment(1, create=True), 0, 0, GENESIS)
-        newest = numbers[-1]
-        fd = folder.open_segment(newest)
-        try:
-            end = ending(fd, self.identity.chain)
-            last = end.record
-            for number in reversed(numbers[:-1]):
-                if last is not None:
-                    break
-                older = folder.open_segment(number)
-                try:
-                    last = ending(older, self.identity.chain).record
-                finally:
-                    os.close(older)
-            if end.torn_bytes:
-                fragment = read_at(fd, end.end, end.torn_bytes)
-                name = f"{TORN_PREFIX}{hashlib.sha256(fragment).hexdigest()}{PENDING_SUFFIX}"
-                folder.write_torn(name, fragment)
-                self._syscalls.ftruncate(fd, end.end)
-        except BaseException:
-            os.close(fd)
-            raise
-        if last is None:
-            return _tail_of(newest, fd, end.end, 0, GENESIS)
-        closed = end.record is not None and last.kind == "segment_close"
-        return _tail_of(newest, fd, end.end, last.seq, last.sha256, closed=closed)
-
-
-def _tail_of(number: int, fd: int, offset: int, seq: int, sha256: str, *, closed: bool = False) -> _Tail:
-    found = os.fstat(fd)
-    return _Tail(number, fd, (found.st_dev, found.st_ino), offset, seq, sha256, closed)
 
 
 def _hint(error: OSError) -> str:

@@ -1,12 +1,18 @@
-"""Where a segment really ends: after its last whole record. What follows was torn by a crash, a full disk or a power loss."""
+"""Where a segment really ends: after its last whole record. What follows was torn by a crash, a full disk or a power loss.
+
+The next line of a chain goes there, once what was torn is out of the way.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import Final
 
-from mlrelease_tui.audit.record import AuditRecord
+from mlrelease_tui.audit.folder import PENDING_SUFFIX, TORN_PREFIX, ChainFolder
+from mlrelease_tui.audit.record import GENESIS, AuditRecord
+from mlrelease_tui.audit.syscalls import Syscalls
 
 _WINDOW_BYTES: Final = 16 * 1024
 
@@ -22,6 +28,60 @@ class Ending:
     @property
     def torn_bytes(self) -> int:
         return self.size - self.end
+
+
+@dataclass(slots=True)
+class Tail:
+    """Where the next line goes. `inode` tells our segment from one put in its place."""
+
+    number: int
+    fd: int
+    inode: tuple[int, int]
+    offset: int
+    seq: int
+    sha256: str
+    closed: bool
+
+
+def find_tail(folder: ChainFolder, chain: str, syscalls: Syscalls) -> Tail:
+    """Open the newest segment and find the last whole record, which may be in an older one after a crash.
+
+    What is torn behind it is moved aside, and stays pending until a record names it. The caller holds the folder's lock.
+    """
+    numbers = folder.segments()
+    if not numbers:
+        return tail_of(1, folder.open_segment(1, create=True), 0, 0, GENESIS)
+    newest = numbers[-1]
+    fd = folder.open_segment(newest)
+    try:
+        end = ending(fd, chain)
+        last = end.record
+        for number in reversed(numbers[:-1]):
+            if last is not None:
+                break
+            older = folder.open_segment(number)
+            try:
+                last = ending(older, chain).record
+            finally:
+                os.close(older)
+        if end.torn_bytes:
+            fragment = read_at(fd, end.end, end.torn_bytes)
+            name = f"{TORN_PREFIX}{hashlib.sha256(fragment).hexdigest()}{PENDING_SUFFIX}"
+            folder.write_torn(name, fragment)
+            syscalls.ftruncate(fd, end.end)
+    except BaseException:
+        os.close(fd)
+        raise
+    if last is None:
+        return tail_of(newest, fd, end.end, 0, GENESIS)
+    closed = end.record is not None and last.kind == "segment_close"
+    return tail_of(newest, fd, end.end, last.seq, last.sha256, closed=closed)
+
+
+def tail_of(number: int, fd: int, offset: int, seq: int, sha256: str, *, closed: bool = False) -> Tail:
+    """The tail of an open segment. It owns `fd` from now on."""
+    found = os.fstat(fd)
+    return Tail(number, fd, (found.st_dev, found.st_ino), offset, seq, sha256, closed)
 
 
 def ending(fd: int, chain: str) -> Ending:
