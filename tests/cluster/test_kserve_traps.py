@@ -65,7 +65,7 @@ async def test_a_canary_that_does_not_get_ready_is_not_promoted_and_gets_nothing
         assert stable is not None
         assert (stable.version, stable.weight_bp) == ("1", 10_000)
         refusal = await seat.refused(PromoteVersion(seat.ref("fraud"), full=True))
-        assert "the last ready revision would get everything" in refusal.reason
+        assert "the last ready one would get everything" in refusal.reason
         await seat.do(AbortRollout(seat.ref("fraud")))
     assert weights(bench.get("fraud")) == [0, 100]
 

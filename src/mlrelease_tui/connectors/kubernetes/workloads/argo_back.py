@@ -85,7 +85,7 @@ class Back(Writing):
         if marks.reconciles(standing.item):
             if not traffic:
                 raise Refused(
-                    f"the traffic of {endpoint.ref.name} is back on {SafeText(wanted)}, and {endpoint.owner} keeps its template",
+                    f"the traffic is back on {SafeText(wanted)}; {endpoint.owner} keeps the template",
                     hint=f"take {endpoint.rollout.to_version} back there",
                 )
             return traffic

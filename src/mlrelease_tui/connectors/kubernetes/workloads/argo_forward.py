@@ -86,7 +86,7 @@ class Forward(Writing):
             return (jump, self._unpause(f"the rollout goes on at step {index + 1}", self._reached(index + 1)))
         if not standing.waits:
             raise Refused(
-                f"{endpoint.ref.name} is not waiting for anybody: it takes its steps by itself",
+                f"{endpoint.ref.name} takes its steps by itself: it waits for nobody",
                 hint="hold it, or wait until it pauses",
             )
         ops = self._pause_removed()
@@ -106,7 +106,7 @@ class Forward(Writing):
         standing = self._standing
         if standing.aborted:
             raise Refused(
-                f"{endpoint.ref.name} was aborted: a full promotion would release {endpoint.rollout.to_version} to all",
+                f"{endpoint.ref.name} was aborted: in full, everybody would get {endpoint.rollout.to_version}",
                 hint="retry it, or roll it back",
             )
         version = SafeText(standing.at_rest(standing.current))

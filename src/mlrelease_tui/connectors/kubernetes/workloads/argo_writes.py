@@ -60,7 +60,7 @@ class Writing:
         """Going on needs a controller that listens: what it never did would all happen when it comes back."""
         if not self._standing.observed or self._standing.deaf:
             raise Refused(
-                f"the controller of {self._endpoint.ref.name} has not looked at its last change yet",
+                f"{self._endpoint.ref.name}: its controller has not looked at its last change yet",
                 hint="wait a moment; is the argo-rollouts controller running?",
             )
 
@@ -155,9 +155,8 @@ class Writing:
         kind = text(standing.item, "spec", "workloadRef", "kind")
         if kind != "Deployment" or self._kinds.deployments is None or standing.referred is None:
             raise Refused(
-                f"{self._endpoint.ref.name} takes its template from {SafeText(kind)} {SafeText(standing.reference)} (workloadRef), "
-                "which can't be read here",
-                hint="change that object; abort moves the traffic back",
+                f"{self._endpoint.ref.name}: {SafeText(kind)} {SafeText(standing.reference)} has its template, and can't be read",
+                hint="change that object (workloadRef); abort moves the traffic back",
             )
         return self._kinds.deployments, standing.referred
 

@@ -88,9 +88,9 @@ class DeploymentDriver:
     def never(self) -> Mapping[Verb, str]:
         return {
             Verb.WEIGHT: "a rolling update has no weights: its pods share the traffic",
-            Verb.ABORT: "a rolling update can't take back traffic alone: rollback returns whole",
+            Verb.ABORT: "rollback returns whole: a rolling update moves no traffic alone",
             Verb.RETRY: "a rolling update tries for ever: restart replaces its pods",
-            Verb.SWITCH: "one Service sends to old and new pods alike: there is nothing to switch",
+            Verb.SWITCH: "one Service sends to old and new pods: nothing to switch",
             Verb.SHADOW: "a Deployment mirrors nothing",
         }
 

@@ -40,7 +40,7 @@ class Back(Writing):
             return (self._weigh(self._own_route(), 0, held=standing.suspended),)
         if standing.native == "Waiting":
             raise Refused(
-                f"{self._name} waits at its gate, where Flagger heeds no abort; nothing of {endpoint.rollout.to_version} serves",
+                f"at its gate Flagger heeds no abort; nothing of {endpoint.rollout.to_version} serves",
                 hint="hold it, or roll it back",
             )
         if standing.native in PROMOTED:

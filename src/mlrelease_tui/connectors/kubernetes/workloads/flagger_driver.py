@@ -61,14 +61,14 @@ class FlaggerDriver(Forward, Back, Running):
 
     def never(self) -> Mapping[Verb, str]:
         found = {
-            Verb.SWITCH: "Flagger cuts over by itself: promote --full skips what is left of its analysis",
+            Verb.SWITCH: "promote --full cuts over now: Flagger does it by itself",
             Verb.SHADOW: "mirroring is `analysis.mirror` of the Canary's own",
         }
         if self._standing.strategy is Strategy.CANARY:
             return found
         words = {
             Strategy.AB: "requests are split by their headers: there are no weights",
-            Strategy.BLUE_GREEN: "it has iterations in place of weights: users stay on the primary until it is promoted",
+            Strategy.BLUE_GREEN: "it has iterations, no weights: users stay on the primary",
         }
         return found | {Verb.WEIGHT: words[self._standing.strategy]}
 

@@ -34,7 +34,7 @@ class Forward(Writing):
             )
         if weight_bp is None and standing.skips:
             raise Refused(
-                f"skipAnalysis of {self._name} is set: {version} would get all traffic unjudged",
+                f"skipAnalysis is set: {version} would get all traffic unjudged",
                 hint="`promote --full`, if that is meant",
             )
         begun = EndpointExpectation(endpoint.ref, uid=endpoint.uid, phases=BEGUN, labels=(("target", version),))
@@ -69,9 +69,8 @@ class Forward(Writing):
             raise Refused(f"a release of {self._name} is under way already", hint="finish it or roll it back")
         if standing.stray:
             raise Refused(
-                f"{percent(standing.weight_bp)} of the traffic of {self._name} goes to its target at rest: "
-                "a canary would begin from there",
-                hint="abort takes it back first",
+                f"abort first: at rest, {percent(standing.weight_bp)} goes to its target: a canary would begin from there",
+                hint="abort takes it back",
             )
 
     def _deploy(self, artifact: Artifact, effect: Effect) -> Write:
@@ -106,7 +105,7 @@ class Forward(Writing):
         if standing.native == "Waiting":
             gates = ", ".join(SafeText(name) for name in standing.gates("confirm-rollout")) or "confirm-rollout"
             raise Refused(
-                f"{self._name} waits at its gate {gates}: skipAnalysis does not pass that one",
+                f"{self._name} waits at {gates}: skipAnalysis does not pass that one",
                 hint="whoever keeps the gate opens it",
             )
         if standing.skips:

@@ -58,14 +58,13 @@ class Running(Writing):
         target, version = SafeText(standing.target_name), SafeText(standing.version())
         if noted.get("template") != print_of(standing.target.item):
             raise Refused(
-                f"{target} was changed to {version} while it was held: Flagger would begin anew with it",
-                hint="abort takes the traffic back, and then it may; or put back what it held",
+                f"abort first: {target} was changed to {version} while it was held",
+                hint="Flagger would begin anew with it; or put back what it held",
             )
         if standing.rerouted:
             raise Refused(
-                f"the route of {self._name} was changed while it was held: {self._percent()}%, not {noted.get('canary')}%, "
-                "and Flagger goes on from what it finds",
-                hint="set the weight that is meant, or abort",
+                f"set its weight: it was held at {SafeText(noted.get('canary'))}%, its route was changed to {self._percent()}%",
+                hint="Flagger goes on from what it finds; or abort",
             )
 
     def restart(self, endpoint: Endpoint) -> tuple[Write, ...]:
@@ -99,8 +98,7 @@ class Running(Writing):
         _, primary = self._halves()
         if self._standing.native not in AT_REST or self._standing.broken:
             raise Refused(
-                f"a release of {self._name} is under way: Flagger waits for a primary that is not ready, and promoting "
-                "copies the target over it",
-                hint="finish it or roll it back first",
+                f"finish the release of {self._name} first, or roll it back",
+                hint="Flagger waits for a primary that is not ready, and promoting copies the target over it",
             )
         return primary

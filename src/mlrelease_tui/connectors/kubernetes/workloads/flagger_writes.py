@@ -102,9 +102,8 @@ class Writing:
         """A release on a primary that is not well: Flagger would send everything there, and kill the canary."""
         if self._standing.broken:
             raise Refused(
-                f"the primary of {self._name} is not well since its promotion failed: another release would send "
-                "everything there",
-                hint="roll it back",
+                f"roll {self._name} back first: its primary is not well, a promotion failed",
+                hint="another release would send everything there",
             )
         if self._standing.primary is not None and not self._standing.settled:
             raise Refused(f"the primary of {self._name} is not rolled out", hint="wait for its pods, or roll it back")
@@ -211,12 +210,13 @@ class Writing:
         if route is None:
             provider = SafeText(text(self._standing.item, "spec", "provider")) or "its provider"
             raise Refused(
-                f"the weights of {self._name} are Flagger's alone: no route of {provider} is read here", hint=""
+                f"its weights are Flagger's alone: no route of {provider} is read here",
+                hint="abort takes the traffic back",
             )
         if not route.writable:
             what = "one split" if route.resource.plural == "httproutes" else "HTTPRoutes"
             raise Refused(
-                f"the weights of {self._name} are Flagger's alone: from another hand it takes those of {what} only",
+                f"its weights are Flagger's alone: of others it takes {what} only",
                 hint="abort takes the traffic back",
             )
         return route

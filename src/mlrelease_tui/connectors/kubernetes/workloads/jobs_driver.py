@@ -194,7 +194,7 @@ class JobDriver(Suspending):
         return {Verb.HOLD: "spec.suspend", Verb.CONTINUE: "spec.suspend"}
 
     def never(self) -> Mapping[Verb, str]:
-        once = "a Job runs once and its template can't be changed: apply it anew under another name"
+        once = "apply it anew under another name: a Job runs once"
         return {**_NO_TRAFFIC, **dict.fromkeys((Verb.PROMOTE, Verb.ROLLBACK, Verb.RETRY, Verb.RESTART), once)}
 
     def hold(self, endpoint: Endpoint, hold: Hold) -> tuple[Write, ...]:

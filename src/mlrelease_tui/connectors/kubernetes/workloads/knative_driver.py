@@ -67,7 +67,7 @@ class KnativeDriver:
     def never(self) -> Mapping[Verb, str]:
         return {
             Verb.RETRY: "a Revision that failed stays so: promote it anew",
-            Verb.RESTART: "a Revision's pods come from its template alone: promote it anew",
+            Verb.RESTART: "promote it anew: a Revision's pods come from its template",
             Verb.SCALE: f"replicas follow the requests; {_LEAST} belongs to each Revision",
             Verb.SWITCH: "traffic has weights: promote --full moves all of it",
             Verb.SHADOW: "Knative mirrors nothing",

@@ -120,7 +120,7 @@ class KnativeModeDriver(Writing):
         self._in_flight("nothing is under way")
         if not standing.settled:
             raise Refused(
-                f"{endpoint.rollout.to_version} is not ready: the last ready revision would get everything",
+                f"{endpoint.rollout.to_version} is not ready: the last ready one would get everything",
                 hint="wait until it is ready, or roll it back",
             )
         if standing.percent is None:
@@ -200,7 +200,7 @@ class KnativeModeDriver(Writing):
             )
         if not standing.alike(good, bad):
             raise Refused(
-                f"{SafeText(bad)} differs from {SafeText(good)} in more than its model: its pod template is another",
+                f"{SafeText(rejected)} differs from {SafeText(wanted)} in more than its model",
                 hint="abort takes the traffic back; put the template back where it is deployed from",
             )
         # The newest is the good model again where this way back was begun before and cut short: that one stays.
@@ -309,7 +309,7 @@ class KnativeModeDriver(Writing):
         standing = self._standing
         if not standing.rolled_out or standing.created == standing.rolled_out:
             raise Refused(
-                f"{self._endpoint.ref.name} has no canary: a percent would go back to the version before",
+                f"{self._endpoint.ref.name} has no canary: it would go back to the version before",
                 hint="promote a version first",
             )
 
@@ -318,7 +318,7 @@ class KnativeModeDriver(Writing):
         standing = self._standing
         if standing.in_flight or standing.percent not in {None, 100}:
             raise Refused(
-                f"{what} makes a new revision of {self._endpoint.ref.name}, which would be its canary now",
+                f"{what} is a new revision: it would be its canary now",
                 hint="finish the release first",
             )
 

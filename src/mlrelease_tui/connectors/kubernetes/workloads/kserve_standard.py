@@ -272,12 +272,12 @@ class StandardDriver(Writing):
 
     def never(self) -> Mapping[Verb, str]:
         return {
-            Verb.WEIGHT: "Standard mode ignores canaryTrafficPercent: a new model gets everything",
-            Verb.HOLD: "KServe has no pause, and a rolling update no weights to stay at",
+            Verb.WEIGHT: "Standard mode ignores canaryTrafficPercent: all or nothing",
+            Verb.HOLD: "KServe has no pause, a rolling update no weights to stay at",
             Verb.CONTINUE: "KServe has no pause",
-            Verb.ABORT: "a rolling update can't take back traffic alone: rollback returns whole",
+            Verb.ABORT: "rollback returns whole: a rolling update moves no traffic alone",
             Verb.RETRY: "KServe tries for ever: another model is another release",
-            Verb.SWITCH: "one Service sends to old and new pods alike: there is nothing to switch",
+            Verb.SWITCH: "one Service sends to old and new pods: nothing to switch",
             Verb.SHADOW: "KServe mirrors nothing",
         }
 

@@ -60,8 +60,8 @@ class Writing:
         """KServe takes writes that it then ignores."""
         if str(notes(self._item).get(AUTO_UPDATE)).lower() == "true":
             raise Refused(
-                f"{self._endpoint.ref.name} has {AUTO_UPDATE}: KServe would ignore the write without a sign",
-                hint="take that annotation away first",
+                f"{AUTO_UPDATE.partition('/')[2]} is set: KServe would ignore this silently",
+                hint=f"take the annotation {AUTO_UPDATE} away first",
             )
         if str(notes(self._item).get(STOP)).lower() in _STOPPED_MODES:
             raise Refused(f"{self._endpoint.ref.name} is stopped: nothing of it runs", hint=f"take {STOP} away first")

@@ -240,7 +240,7 @@ class RouteDriver(Writing):
             usable = [one for one in usable if one == self._standing.candidate and self._standing.behind[one].role]
         if len(usable) != 1:
             raise Refused(
-                f"no backend of {self._endpoint.ref.name} runs that version, and none is there to get it",
+                "no backend runs that version, and none is there to get it",
                 hint=f"deploy {version} behind a backend of weight 0 first",
             )
         item = self._deployment(usable[0]).item

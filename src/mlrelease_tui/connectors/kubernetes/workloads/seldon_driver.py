@@ -70,7 +70,7 @@ class SeldonDriver(Writing):
     def never(self) -> Mapping[Verb, str]:
         return {
             Verb.RETRY: "nothing was given up: promote begins anew",
-            Verb.RESTART: "Seldon compares pod specs alone: an annotation restarts nothing",
+            Verb.RESTART: "promote it anew: Seldon compares pod specs alone",
             Verb.SWITCH: "traffic has weights: promote --full moves all of it",
         }
 

@@ -105,7 +105,7 @@ class ExperimentDriver(Writing):
             return (self._weighed(running[0], weight),)
         if len(idle) != 1:
             raise Refused(
-                f"no candidate of {endpoint.ref.name} serves that version, and none is there to get it",
+                "no candidate serves it, and none is there to get it",
                 hint="add a candidate of weight 0 where the Experiment is written",
             )
         version = SafeText(artifact.version)

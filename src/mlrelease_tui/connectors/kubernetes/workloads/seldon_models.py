@@ -143,7 +143,7 @@ class ModelDriver(Writing):
     def never(self) -> Mapping[Verb, str]:
         return {
             Verb.WEIGHT: "a Model alone has no weights: an Experiment splits between two",
-            Verb.ABORT: "the old version serves until the new one is loaded: roll it back",
+            Verb.ABORT: "roll it back: the old one serves until the new one is loaded",
             Verb.RETRY: "nothing was given up: promote it anew",
             Verb.RESTART: "a Model has no pods of its own: it is loaded into a Server",
             Verb.SWITCH: "no blue-green here",

@@ -36,11 +36,20 @@ def verbs_of(endpoint: Endpoint, driver: Tried) -> Endpoint:
             try:
                 attempt()
             except Refused as no:
-                found.append(VerbSupport(verb, False, word, SafeText(no.message)))
+                found.append(VerbSupport(verb, False, word, _short(no.message, endpoint)))
             else:
                 found.append(VerbSupport(verb, True, word))
     found += [VerbSupport(verb, False, reason=SafeText(reason)) for verb, reason in driver.never().items()]
     return replace(endpoint, verbs=tuple(found))
+
+
+def _short(reason: str, endpoint: Endpoint) -> SafeText:
+    """A refusal where it stands beside its endpoint: without that one's name, which takes the room of what to do."""
+    name = str(endpoint.ref.name)
+    for lead in (f"{name}: ", f"{name} "):
+        if reason.startswith(lead):
+            return SafeText(reason.removeprefix(lead))
+    return SafeText(reason)
 
 
 def model_ref(model: str, identity: Identity | None, frame: Frame) -> dict[str, Any]:
