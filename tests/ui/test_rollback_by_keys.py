@@ -15,7 +15,8 @@ from mlrelease_tui.domain.plan import OutcomeKind, Refusal
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.store.facts import EndpointObserved, EndpointsObserved
 from mlrelease_tui.widgets import keys
-from mlrelease_tui.widgets.plan_panel import ALONE_S, Stance
+from mlrelease_tui.widgets.alone import ALONE_S
+from mlrelease_tui.widgets.plan_panel import Stance
 
 FRAUD = scenes.ref("fraud-scorer")
 

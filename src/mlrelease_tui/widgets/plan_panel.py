@@ -7,8 +7,6 @@ Keys count in the order in which they were typed, those too that still wait to b
 
 from __future__ import annotations
 
-import select
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +19,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.events import Key, Paste
 from textual.message import Message
-from textual.timer import Timer
 from textual.widgets import Input
 
 from mlrelease_tui.domain.action import ActionProgress
@@ -31,13 +28,12 @@ from mlrelease_tui.presentation import plan as view
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, spread, width_of
 from mlrelease_tui.widgets import keys
+from mlrelease_tui.widgets.alone import Alone
 from mlrelease_tui.widgets.canvas import Canvas
 from mlrelease_tui.widgets.sheet import Sheet
 
 DEAF_S: Final = 0.5
 """Keys within this time of a plan's appearing are dropped: they were typed for something else."""
-ALONE_S: Final = 0.15
-"""`y` sends when no other key follows within this time."""
 PANEL_ROWS: Final = 10
 """Rows of the whole panel where it is docked at the bottom."""
 
@@ -127,7 +123,7 @@ class PlanPanel(Vertical):
         self._monotonic = monotonic
         self._access = READ_ONLY
         self._shown_at = float("-inf")
-        self._pending: Timer | None = None
+        self._alone = Alone(self, lambda: self.query_one(Buttons), self._send)
         self._said = ""
         self._head = ""
         self._as_shell = False
@@ -161,7 +157,7 @@ class PlanPanel(Vertical):
         """A plan is being made; `note` says why again."""
         self.stance, self.plan, self._refusal = Stance.PLANNING, None, None
         self._head, self._said = head, note
-        self._calm()
+        self._alone.give_up()
         self._draw()
 
     def present(self, plan: Plan, access: Access) -> None:
@@ -175,7 +171,7 @@ class PlanPanel(Vertical):
 
     def refuse(self, refusal: Refusal) -> None:
         self.stance, self._refusal = Stance.REFUSED, refusal
-        self._calm()
+        self._alone.give_up()
         self._draw()
 
     def sent(self) -> None:
@@ -204,8 +200,8 @@ class PlanPanel(Vertical):
 
     def _heard(self, event: Key) -> None:
         """Each key as it reaches the focus. A key that bubbled up to its binding would be overtaken by the one behind it."""
-        if self._pending is not None:
-            self._calm()
+        if self._alone.pending:
+            self._alone.give_up()
             self._say("another key came with y: nothing was sent")
             event.stop()
             event.prevent_default()
@@ -223,7 +219,7 @@ class PlanPanel(Vertical):
     @property
     def settled(self) -> bool:
         """Whether no `y` waits to be alone."""
-        return self._pending is None
+        return not self._alone.pending
 
     @property
     def _deaf(self) -> bool:
@@ -231,7 +227,7 @@ class PlanPanel(Vertical):
 
     def action_send(self) -> None:
         plan = self.plan
-        if plan is None or self.stance is not Stance.READY or self._deaf or self._pending is not None:
+        if plan is None or self.stance is not Stance.READY or self._deaf or self._alone.pending:
             return
         if plan.expired(self._now()):
             self.post_message(self.WantsPlan(self))
@@ -243,20 +239,10 @@ class PlanPanel(Vertical):
         if missing := self._missing(plan):
             self._say(missing)
             return
-        pending: Timer = self.set_timer(ALONE_S, lambda: self._look_behind(pending))
-        self._pending = pending
+        self._alone.begin()
 
-    def _look_behind(self, pending: Timer) -> None:
-        """Whether a key came right behind `y` and waits, at the app or at the focus, to be handled: let it be first."""
-        buttons = self.query_one(Buttons)
-        self.app.call_later(lambda: buttons.call_later(self._send, pending))
-
-    def _send(self, pending: Timer) -> None:
-        if self._pending is not pending:
-            return
-        self._pending = None
-        # The app hands out keys one after another: those that came behind may still wait there, or at the terminal.
-        if getattr(self.app, "keys_wait", False) or (not self.app.is_headless and _unread()):
+    def _send(self, alone: bool) -> None:
+        if not alone:
             self._say("another key came with y: nothing was sent")
             return
         if self.plan is not None and self.stance is Stance.READY:
@@ -301,7 +287,7 @@ class PlanPanel(Vertical):
             self.query_one(Buttons).focus()
             return
         if not self._deaf:
-            self._calm()
+            self._alone.give_up()
             self.post_message(self.Closed(self))
 
     @on(Input.Submitted)
@@ -324,11 +310,6 @@ class PlanPanel(Vertical):
 
     def _value(self, field: str) -> str:
         return self.query_one(f"#{field}", Input).value.strip()
-
-    def _calm(self) -> None:
-        if self._pending is not None:
-            self._pending.stop()
-            self._pending = None
 
     def _say(self, text: str) -> None:
         self._said = text
@@ -392,13 +373,3 @@ class PlanPanel(Vertical):
         close = line(Span("[ Close ]" if self.stance is not Stance.PLANNING else "[ Cancel ]", Role.CURSOR), " ")
         note = " it goes on if you close this" if self.stance is Stance.SENT else ""
         return spread(line(Span(note, Role.MUTED)), close, cells)
-
-
-def _unread() -> bool:
-    """Whether the terminal holds typed characters that nobody has read yet."""
-    if sys.__stdin__ is None:
-        return False
-    try:
-        return bool(select.select([sys.__stdin__], [], [], 0)[0])
-    except (OSError, ValueError):
-        return False
