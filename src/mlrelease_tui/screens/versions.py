@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +13,7 @@ from textual.timer import Timer
 
 from mlrelease_tui.domain.connection import page_of
 from mlrelease_tui.domain.intents import MoveAlias
-from mlrelease_tui.domain.models import Lineage, Model, ModelVersion, Readiness
+from mlrelease_tui.domain.models import Lineage, Model, ModelVersion
 from mlrelease_tui.domain.refs import EndpointRef, VersionRef
 from mlrelease_tui.domain.rollout import Variant
 from mlrelease_tui.domain.status import EndpointStatus
@@ -21,11 +21,11 @@ from mlrelease_tui.presentation import models, version_diff
 from mlrelease_tui.presentation import versions as view
 from mlrelease_tui.presentation.labels import name_of
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line, wrapped
-from mlrelease_tui.presentation.matching import matches
 from mlrelease_tui.presentation.table import heading, laid_out, row
 from mlrelease_tui.presentation.words import version as version_word
 from mlrelease_tui.screens.models import endpoints_by_model, stale_since
 from mlrelease_tui.screens.reading import ReadingScreen
+from mlrelease_tui.screens.version_list import ListedVersions, Listing
 from mlrelease_tui.screens.wishes import Wishes
 from mlrelease_tui.store.state import State, VersionList
 from mlrelease_tui.widgets import keys
@@ -37,27 +37,6 @@ REST_S: Final = 0.15
 """How long the cursor rests on a version before its lineage is read."""
 OTHER_ALIAS: Final = "other"
 _DIGITS: Final = "123456789"
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """What the list was made from; equal means that it need not be made again."""
-
-    versions: tuple[ModelVersion, ...]
-    aliases: tuple[tuple[str, str], ...]
-    wanted: str
-    problems_only: bool
-    sorted_by: str
-    reversed: bool
-
-    def same_as(self, other: _Listing | None) -> bool:
-        # Ten thousand versions are the same tuple until a page comes: comparing them one by one would cost each frame.
-        return (
-            other is not None
-            and self.versions is other.versions
-            and (self.aliases, self.wanted, self.problems_only, self.sorted_by, self.reversed)
-            == (other.aliases, other.wanted, other.problems_only, other.sorted_by, other.reversed)
-        )
 
 
 class VersionsScreen(ReadingScreen):
@@ -85,9 +64,7 @@ class VersionsScreen(ReadingScreen):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._model_id = ""
-        self._shown: dict[str, ModelVersion] = {}
-        self._listing: _Listing | None = None
-        self._aliases: dict[str, tuple[str, ...]] = {}
+        self._listed = ListedVersions()
         self._runs: dict[str, tuple[tuple[EndpointStatus, Variant], ...]] = {}
         self._compared: tuple[str, str] | None = None
         self._wishes = Wishes(self.services.reader)
@@ -110,7 +87,7 @@ class VersionsScreen(ReadingScreen):
             self._model_id = found
             self._wishes.forget()
             self._compared = None
-            self._listing = None
+            self._listed.forget()
             self.wanted = ""
             self.table.action_unmark()
             if self.reading:
@@ -127,7 +104,7 @@ class VersionsScreen(ReadingScreen):
         return self.state.versions.get(model.ref) if model is not None else None
 
     def chosen(self) -> ModelVersion | None:
-        return self._shown.get(self.table.key)
+        return self._listed.shown.get(self.table.key)
 
     def selected(self) -> EndpointRef | None:
         """The endpoint that runs the version under the cursor, where one alone does."""
@@ -141,8 +118,7 @@ class VersionsScreen(ReadingScreen):
         lineage = self._lineage(chosen)
         if lineage is None:
             self._wishes.lineage(chosen.ref, self.at)
-        named = self._aliases.get(chosen.ref.version, ())
-        return chosen.ref.id, replace(chosen, aliases=named, lineage=lineage)
+        return chosen.ref.id, replace(chosen, aliases=self._listed.aliases_of(chosen), lineage=lineage)
 
     def address(self) -> str:
         """The version's page at its registry."""
@@ -165,36 +141,28 @@ class VersionsScreen(ReadingScreen):
         marker = self.glyphs.ascending if self.reversed else self.glyphs.descending
 
         def row_of(key: str) -> Line:
-            version = self._shown[key]
+            version = self._listed.shown[key]
             cells = view.cells(self._row(version), now, self.glyphs, stale=stale)
             return row(columns, cells, self.glyphs.ellipsis)
 
-        self.show_rows(heading(columns, self.sorted_by, marker), tuple(self._shown), row_of, self._empty(model, known))
+        self.show_rows(
+            heading(columns, self.sorted_by, marker), tuple(self._listed.shown), row_of, self._empty(model, known)
+        )
         if known is not None:
             self._want_more(known)
         self._show_chosen()
 
     def _list(self, model: Model | None, known: VersionList | None) -> None:
-        listing = _Listing(
-            known.versions if known is not None else (),
-            tuple(sorted(model.aliases.items())) if model is not None else (),
-            self.wanted,
-            self.problems_only,
-            self.sorted_by,
-            self.reversed,
+        self._listed.make(
+            Listing(
+                known.versions if known is not None else (),
+                tuple(sorted(model.aliases.items())) if model is not None else (),
+                self.wanted,
+                self.problems_only,
+                self.sorted_by,
+                self.reversed,
+            )
         )
-        if listing.same_as(self._listing):
-            return
-        self._listing = listing
-        self._aliases = {}
-        for alias, version in listing.aliases:
-            self._aliases[version] = (*self._aliases.get(version, ()), alias)
-        items = [version for version in listing.versions if self._wanted(version)]
-        if self.sorted_by == "readiness":
-            items.sort(key=lambda version: view.readiness_rank(version.readiness))
-        if self.reversed:
-            items.reverse()
-        self._shown = {version.ref.id: version for version in items}
 
     def _relate(self, state: State, model: Model) -> None:
         found: dict[str, tuple[tuple[EndpointStatus, Variant], ...]] = {}
@@ -205,19 +173,10 @@ class VersionsScreen(ReadingScreen):
         self._runs = found
 
     def _row(self, version: ModelVersion) -> view.VersionRow:
-        named = self._aliases.get(version.ref.version, ())
-        return view.VersionRow(version, named, self._runs.get(version.ref.id, ()))
-
-    def _wanted(self, version: ModelVersion) -> bool:
-        if self.problems_only and version.readiness is Readiness.READY:
-            return False
-        return not self.wanted or self._matches(version, self.wanted)
-
-    def _matches(self, version: ModelVersion, wanted: str) -> bool:
-        return matches(view.text(version, self._aliases.get(version.ref.version, ())), wanted)
+        return view.VersionRow(version, self._listed.aliases_of(version), self._runs.get(version.ref.id, ()))
 
     def found(self, wanted: str) -> Sequence[str]:
-        return [key for key, version in self._shown.items() if self._matches(version, wanted)]
+        return self._listed.found(wanted)
 
     def _empty(self, model: Model | None, known: VersionList | None) -> Sequence[Line]:
         if model is None:
@@ -256,7 +215,7 @@ class VersionsScreen(ReadingScreen):
         read = len(known.versions)
         whole = not known.next_token
         total = model.version_count
-        parts = f" {len(self._shown)} shown, " if len(self._shown) != read else " "
+        parts = f" {len(self._listed.shown)} shown, " if len(self._listed.shown) != read else " "
         parts += f"{read} of {total} read" if not whole and total is not None else f"{read} versions"
         more = "" if whole else "; more come as you go down"
         if not whole and (self.wanted or self.problems_only):
@@ -293,7 +252,7 @@ class VersionsScreen(ReadingScreen):
         return version.lineage or self.state.lineage.get(version.ref)
 
     def _comparison(self, model: Model, pair: tuple[str, str], cells: int) -> list[Line]:
-        before, after = (self._shown.get(key) for key in pair)
+        before, after = (self._listed.shown.get(key) for key in pair)
         if before is None or after is None:
             return wrapped("one of the two versions is not listed any more", cells, Role.WARN, indent=" ")
         old, new = self._lineage(before), self._lineage(after)
@@ -310,7 +269,7 @@ class VersionsScreen(ReadingScreen):
         """Ask for the next page where the cursor nears the end, or where a filter leaves fewer rows than fit."""
         model = self.model
         if model is not None:
-            left = len(self._shown) - self.table.cursor_index
+            left = len(self._listed.shown) - self.table.cursor_index
             self._wishes.more(model.ref, known, left, self.table.page, self.at)
 
     def _rest(self) -> None:
@@ -362,8 +321,7 @@ class VersionsScreen(ReadingScreen):
         if len(chosen) != 2:
             self.say("mark two versions with Space, then D compares them", Role.WARN)
             return
-        listed = [version.ref.id for version in (self._listing.versions if self._listing else ())]
-        newer, older = sorted(chosen, key=listed.index)
+        older, newer = self._listed.older_first(chosen)
         self._compared = (older, newer)
         self.read()
 
@@ -373,7 +331,7 @@ class VersionsScreen(ReadingScreen):
             self.say("no version is selected")
             return
         self._alias_for = version
-        here = self._aliases.get(version.ref.version, ())
+        here = self._listed.aliases_of(version)
         items = [
             Item(
                 _DIGITS[index],
