@@ -8,48 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes import marks
-from mlrelease_tui.connectors.kubernetes.api import Resource
-from mlrelease_tui.connectors.kubernetes.objects import at, name, notes, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, watched, written
+from mlrelease_tui.connectors.kubernetes.objects import name, notes, uid
+from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, pointer, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
-from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
-from mlrelease_tui.connectors.kubernetes.workloads.deployment_driver import SETTLE_S, DeploymentDriver, Kinds
-from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing
-from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import Pair, nearest, pods_for, share, whole_note
-from mlrelease_tui.domain.expectation import EndpointExpectation, Expectation, expectation_of, percent
+from mlrelease_tui.connectors.kubernetes.workloads.deployment_driver import SETTLE_S, DeploymentDriver
+from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import share, whole_note
+from mlrelease_tui.connectors.kubernetes.workloads.pair_writes import Writing, counted
+from mlrelease_tui.domain.expectation import EndpointExpectation, Expectation, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Phase, Verb
 from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import Refused
 
 _UNHEARD_OF: Final = Artifact("0-unheard-of", "models:/unheard-of/0")
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class PairDriver:
-    """Plans the writes for one pair from the objects of one read. `scalers` name what else sets the replicas of either."""
-
-    def __init__(
-        self,
-        services: Resource,
-        kinds: Kinds,
-        pair: Pair,
-        endpoint: Endpoint,
-        frame: Frame,
-        scalers: tuple[str, ...] = (),
-    ) -> None:
-        self._services = services
-        self._kinds = kinds
-        self._pair = pair
-        self._endpoint = endpoint
-        self._frame = frame
-        self._scalers = scalers
+class PairDriver(Writing):
+    """Plans the writes for one pair from the objects of one read."""
 
     # --- what there is
 
@@ -149,7 +129,7 @@ class PairDriver:
             )
         version = SafeText(pair.canary.target.version)
         if number > pair.canary.wanted:
-            up = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), labels=_has("canary", number))
+            up = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(version,), labels=counted("canary", number))
             more = self._scaled(
                 pair.canary,
                 number,
@@ -159,7 +139,7 @@ class PairDriver:
             return (more, self._fewer_stable(endpoint, pair.whole - number, version, weight_bp))
         rest = pair.whole - number
         stable = SafeText(pair.stable.source.version)
-        ready = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=_has("stable", rest))
+        ready = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=counted("stable", rest))
         done = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
         kept = whole_note(pair.whole, pair.canary)
         return (self._scaled(pair.stable, rest, ready, kept=kept), self._scaled(pair.canary, number, done, later=True))
@@ -239,7 +219,7 @@ class PairDriver:
             endpoint.ref,
             uid=endpoint.uid,
             ready=(stable,),
-            labels=_has("stable", pair.whole),
+            labels=counted("stable", pair.whole),
             phases=(Phase.COMPLETE,),
         )
         return (self._scaled(pair.stable, pair.whole, full),)
@@ -292,7 +272,7 @@ class PairDriver:
             stable_version=version,
             phases=(waits,),
             ready=(version,),
-            labels=_has("stable", total),
+            labels=counted("stable", total),
         )
         effect = Effect(
             self._now(),
@@ -316,7 +296,7 @@ class PairDriver:
         )
         if (pair.stable.wanted == whole and not self._cut_short()) or self._scalers:
             return (self._scaled(pair.canary, 0, replace(alone, phases=(Phase.COMPLETE,))),)
-        full = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=_has("stable", whole))
+        full = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=counted("stable", whole))
         if pair.stable.wanted == 0:
             # Without the canary nobody would answer.
             ended = replace(alone, phases=(Phase.COMPLETE,))
@@ -331,81 +311,9 @@ class PairDriver:
     def _cut_short(self) -> bool:
         return self._pair.whole != self._pair.total
 
-    def _fewer_stable(self, endpoint: Endpoint, number: int, version: str, weight_bp: int) -> Write:
-        weighs = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
-        return self._scaled(self._pair.stable, number, weighs, later=True)
-
-    def _scaled(
-        self,
-        standing: Standing,
-        number: int,
-        expects: EndpointExpectation,
-        *,
-        later: bool = False,
-        kept: Mapping[str, str] = _NOTHING,
-    ) -> Write:
-        ops = [test("/metadata/uid", uid(standing.item)), test("/spec/replicas", standing.wanted)]
-        if later and notes(standing.item):
-            # Between the two halves of a move somebody else may have taken it back without another number here.
-            ops.append(test(pointer("metadata", "annotations", marks.STAMP), notes(standing.item).get(marks.STAMP)))
-        ops.append(put("/spec/replicas", number))
-        called = name(standing.item)
-        effect = Effect(
-            f"{called}: {standing.wanted} pods",
-            f"{called}: {number} pods",
-            f"scale {called} to {standing.wanted}",
-            expects,
-            SETTLE_S,
-        )
-        assumes = EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid) if later else None
-        return self._patch(
-            Patch(self._kinds.deployments, standing.item, tuple(ops), notes=kept), effect, assumes=assumes
-        )
-
-    def _number(self, weight_bp: int) -> int:
-        """How many pods a weight is. Refused where no number of them makes it: it is never rounded behind anybody's back."""
-        total = self._pair.whole
-        number = pods_for(weight_bp, total)
-        if number is None:
-            low, high = nearest(weight_bp, total)
-            raise Refused(
-                f"{total} pods can't make {percent(weight_bp)}",
-                hint=f"the nearest they can are {percent(low)} and {percent(high)}",
-            )
-        return number
-
-    def _guard(self, standing: Standing) -> tuple[Op, ...]:
-        return (test("/metadata/uid", uid(standing.item)), test("/spec/paused", at(standing.item, "spec", "paused")))
-
-    def _paused(self) -> str:
-        return next((SafeText(name(one.item)) for one in (self._pair.stable, self._pair.canary) if one.paused), "")
-
-    def _has_canary(self) -> None:
-        if not self._pair.in_flight:
-            raise Refused(f"{self._endpoint.ref.name} has no canary", hint="promote a version first")
-
-    def _free(self, what: str) -> None:
-        if self._scalers:
-            raise Refused(
-                f"can't {what}: {self._scalers[0]} sets how many pods there are",
-                hint="a weight is a number of pods here",
-            )
-
-    def _now(self) -> str:
-        shown = [f"{item.version} {percent(item.weight_bp)}" for item in self._endpoint.variants]
-        return " + ".join(shown) or "no pods"
-
-    def _patch(self, patch: Patch, effect: Effect, *, assumes: EndpointExpectation | None = None) -> Write:
-        looked = assumes or replace(expectation_of(self._endpoint), present=())
-        return written(self._frame.connection, self._frame.context, patch, effect, looked)
-
 
 def _seen_on_pair(expects: Expectation) -> Expectation:
     if not isinstance(expects, EndpointExpectation):
         return expects
     labels = tuple((f"stable {label}" if label == "replicas" else label, value) for label, value in expects.labels)
     return replace(expects, absent=(), held=None, labels=labels)
-
-
-def _has(side: str, number: int) -> tuple[tuple[str, str], ...]:
-    return ((f"{side} replicas", str(number)),)
