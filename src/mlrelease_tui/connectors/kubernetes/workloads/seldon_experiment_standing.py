@@ -10,12 +10,12 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.objects import condition, count, items, text
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_model_standing import MANAGER, Model
-from mlrelease_tui.connectors.kubernetes.workloads.steps import steps_of
+from mlrelease_tui.connectors.kubernetes.workloads.seldon_split import Split
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Stamp
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Split):
     """An Experiment with the Models of its candidates by name, and what it mirrors to with which percent."""
 
     item: Object
@@ -47,16 +47,12 @@ class Experiment:
         return {one: round(ALL_TRAFFIC_BP * weight / total) if total else 0 for one, weight in self.weights.items()}
 
     @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(self.models)
+
+    @property
     def versions(self) -> Mapping[str, str]:
         return {one: model.version for one, model in self.models.items()}
-
-    @property
-    def serving(self) -> tuple[str, ...]:
-        return tuple(one for one, share in self.shares.items() if share)
-
-    @property
-    def in_flight(self) -> bool:
-        return len(self.serving) > 1
 
     @cached_property
     def stable(self) -> str:
@@ -67,26 +63,8 @@ class Experiment:
             return serving[0]
         if self.default in self.models:
             return self.default
-        among = serving or tuple(self.models)
-        for version in marks.history_of(self.item)[:1]:
-            for one in among:
-                if self.versions[one] == version:
-                    return one
-        return max(among, key=lambda one: self.shares[one])
-
-    @property
-    def candidate(self) -> str:
-        """The other candidate that gets something or may next, "" for none."""
-        others = [one for one in self.models if one != self.stable]
-        return max(others, key=lambda one: self.shares[one], default="")
-
-    @property
-    def weight_bp(self) -> int:
-        return self.shares.get(self.candidate, 0)
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        return steps_of(self.item)
+        among = serving or self.members
+        return self._noted(among) or self._most(among)
 
     @property
     def seen(self) -> bool:

@@ -21,7 +21,7 @@ from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.objects import at, count, items, name, table, text
 from mlrelease_tui.connectors.kubernetes.pods import Identity
 from mlrelease_tui.connectors.kubernetes.workloads.seldon_sources import predictor_identity
-from mlrelease_tui.connectors.kubernetes.workloads.steps import steps_of
+from mlrelease_tui.connectors.kubernetes.workloads.seldon_split import Split
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Stamp
 
 SLOW_S: Final = 10.0
@@ -50,7 +50,7 @@ class Predictor:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(Split):
     """A SeldonDeployment."""
 
     item: Object
@@ -82,6 +82,10 @@ class Standing:
         return {one.name: one for one in self.all if not one.shadow}
 
     @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(self.predictors)
+
+    @property
     def shadow(self) -> Predictor | None:
         return next((one for one in self.all if one.shadow), None)
 
@@ -97,39 +101,12 @@ class Standing:
     def versions(self) -> Mapping[str, str]:
         return {one.name: one.identity.version for one in self.all}
 
-    @property
-    def serving(self) -> tuple[str, ...]:
-        return tuple(one for one, share in self.shares.items() if share)
-
-    @property
-    def in_flight(self) -> bool:
-        return len(self.serving) > 1
-
     @cached_property
     def stable(self) -> str:
         """The predictor that users can rely on: the one with all requests, the one that our promotion noted, the one with most of
         them; of two alike the one that the spec names first. "" where there is none."""
-        among = self.serving or tuple(self.predictors)
-        if len(among) > 1:
-            for version in marks.history_of(self.item)[:1]:
-                for one in among:
-                    if self.versions[one] == version:
-                        return one
-        return max(among, key=lambda one: self.shares[one], default="")
-
-    @property
-    def candidate(self) -> str:
-        """The other predictor that gets something or may next, "" for none."""
-        others = [one for one in self.predictors if one != self.stable]
-        return max(others, key=lambda one: self.shares[one], default="")
-
-    @property
-    def weight_bp(self) -> int:
-        return self.shares.get(self.candidate, 0)
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        return steps_of(self.item)
+        among = self.serving or self.members
+        return (self._noted(among) if len(among) > 1 else "") or self._most(among)
 
     # --- what Seldon says
 
