@@ -15,6 +15,7 @@ from mlrelease_tui.connectors.kubernetes.discovery import Served
 from mlrelease_tui.connectors.kubernetes.workloads.api import Frame, Sighting, world_of
 from mlrelease_tui.connectors.kubernetes.workloads.argo import ArgoRollouts
 from mlrelease_tui.connectors.kubernetes.workloads.argo_driver import ArgoDriver
+from mlrelease_tui.domain.expectation import EndpointExpectation, endpoint_mismatches
 from mlrelease_tui.domain.rollout import Endpoint, GateResult, Hold, Phase, Role, Strategy, Verb
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
@@ -446,3 +447,39 @@ def test_reasons_beside_an_endpoint_do_not_name_it_again_and_fit_a_menu() -> Non
     assert [one.reason for one in endpoint.verbs if len(one.reason) > 60] == []
     with pytest.raises(Refused, match=r"^fraud was not aborted \("):
         driver.retry(endpoint)
+
+
+def test_a_release_that_another_hand_took_back_at_once_did_not_begin() -> None:
+    """Its phase is one of those that a release has: only the version tells."""
+    endpoint, driver = seen(rollout({"phase": "Healthy", "currentPodHash": "aaa"}, template=template("1")))
+    (write,) = driver.start(endpoint, Artifact("2"), None)
+    assert isinstance(write.expects, EndpointExpectation)
+    assert endpoint_mismatches(write.expects, endpoint) == ("wanted is 1, not 2",)
+    begun, _ = seen(rollout(PAUSED))
+    assert endpoint_mismatches(write.expects, begun) == ()
+
+
+def test_a_step_is_not_taken_where_another_hand_rolled_back() -> None:
+    endpoint, driver = seen(rollout(PAUSED))
+    (write,) = driver.advance(endpoint)
+    assert isinstance(write.expects, EndpointExpectation)
+    back, _ = seen(rollout({"phase": "Healthy", "currentPodHash": "aaa"}, template=template("1")))
+    assert endpoint_mismatches(write.expects, back) == ("wanted is 1, not 2",)
+    further, _ = seen(rollout({**PAUSED, "currentStepIndex": 3}))
+    assert endpoint_mismatches(write.expects, further) == ()
+
+
+def test_a_version_that_would_steer_the_terminal_is_shown_escaped_in_each_word_of_a_write() -> None:
+    hostile = "2\x1b]52;c;aGk=\x07"
+    sets = (replicaset("aaa", "1", 8), replicaset("bbb", "2", 2))
+    for one in sets:
+        one["spec"]["template"]["metadata"] = {"annotations": {"mlrelease.dev/version": hostile}}
+        one["metadata"]["annotations"]["rollout.argoproj.io/revision"] = hostile
+    endpoint, driver = seen(rollout(PAUSED), *sets)
+    for writes in (driver.advance(endpoint), driver.complete(endpoint), driver.abort(endpoint)):
+        for write in writes:
+            for words in (write.before, write.after, write.undo, write.call, write.precondition, write.shell):
+                assert words.isprintable()
+    (back,) = driver.roll_back(endpoint, Artifact(f"{hostile}+aaa"))
+    assert back.shell.isprintable()
+    assert "undo" in back.shell

@@ -22,7 +22,7 @@ from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Phase
-from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.domain.text import SafeText, escape_hidden
 
 PATCH: Final = "patch"
 AWAIT: Final = "await"
@@ -213,13 +213,14 @@ def written(
         target=f"{patch.resource.kind} {SafeText(namespace(patch.item))}/{SafeText(name(patch.item))}",
         call=patch.call(),
         payload=patch.payload(),
-        before=effect.before,
-        after=effect.after,
+        # Versions in them are somebody's annotations.
+        before=escape_hidden(effect.before),
+        after=escape_hidden(effect.after),
         precondition=patch.precondition(),
-        undo=effect.undo,
+        undo=escape_hidden(effect.undo),
         assumes=assumes,
         expects=effect.expects,
-        shell=shell or patch.shell(context),
+        shell=escape_hidden(shell or patch.shell(context)),
         settle_s=effect.settle_s,
     )
 

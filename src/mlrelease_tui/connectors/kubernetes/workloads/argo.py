@@ -200,8 +200,13 @@ def _endpoint(
         stamp=standing.stamp,
         owner=marks.owner_of(item),
         problems=tuple(SafeText(problem) for problem in _problems(standing, frame.now)),
-        labels=MappingProxyType({"autoscaler": SafeText(standing.scaler)} if standing.scaler else {}),
+        labels=MappingProxyType(_labels(standing)),
     )
+
+
+def _labels(standing: Standing) -> dict[str, SafeText]:
+    found = {"wanted": standing.at_rest(standing.current), "autoscaler": standing.scaler}
+    return {key: SafeText(value) for key, value in found.items() if value}
 
 
 def _revision(standing: Standing) -> str:

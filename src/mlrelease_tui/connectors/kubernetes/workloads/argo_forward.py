@@ -59,6 +59,7 @@ class Forward(Writing):
                             endpoint.ref,
                             uid=endpoint.uid,
                             phases=(Phase.PROGRESSING, Phase.WAITING, Phase.HELD, Phase.COMPLETE),
+                            labels=(("wanted", SafeText(artifact.version)),),
                         ),
                         endpoint,
                         toward=SafeText(artifact.version),
@@ -150,6 +151,7 @@ class Forward(Writing):
             uid=endpoint.uid,
             step_index=None if timed else index + 1,
             phases=(Phase.WAITING, Phase.PROGRESSING, Phase.COMPLETE) if timed else (Phase.WAITING,),
+            labels=self._wanted(),
         )
         expects = watched(expects, endpoint, toward=endpoint.rollout.to_version)
         ops = (*self._pause_guard(), *self._pause_removed(), *self._jump(index))
@@ -217,8 +219,14 @@ class Forward(Writing):
 
     def _reached(self, step: int) -> EndpointExpectation:
         endpoint = self._endpoint
-        reached = EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=False, step_reached=step, phases=LOOKED_AT)
+        reached = EndpointExpectation(
+            endpoint.ref, uid=endpoint.uid, held=False, step_reached=step, phases=LOOKED_AT, labels=self._wanted()
+        )
         return watched(reached, endpoint, toward=endpoint.rollout.to_version)
+
+    def _wanted(self) -> tuple[tuple[str, str], ...]:
+        """Still on its way to the same version: taken back by another hand it is complete, too, and all steps are behind it."""
+        return (("wanted", SafeText(self._standing.at_rest(self._standing.current))),)
 
     def _jump(self, step: int) -> list[Op]:
         """Left standing, `controllerPause` would count the pause at that step as one that somebody has lifted."""
