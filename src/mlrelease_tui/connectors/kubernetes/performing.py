@@ -13,8 +13,18 @@ from mlrelease_tui.connectors.kubernetes.answers import FailedTest, Object, Undr
 from mlrelease_tui.connectors.kubernetes.api import MERGE_PATCH, KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.differences import changes_of, dry_run
 from mlrelease_tui.connectors.kubernetes.making import MAKE, Making
-from mlrelease_tui.connectors.kubernetes.objects import table, text, uid
-from mlrelease_tui.connectors.kubernetes.patching import PATCH, Op, add, altered, broken_tests, pointer, remove, replace
+from mlrelease_tui.connectors.kubernetes.objects import at, table, text, uid
+from mlrelease_tui.connectors.kubernetes.patching import (
+    PATCH,
+    Op,
+    add,
+    altered,
+    broken_tests,
+    pointer,
+    remove,
+    replace,
+    test,
+)
 from mlrelease_tui.connectors.kubernetes.reviewing import may
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.rollout import Stamp
@@ -122,7 +132,9 @@ class Performing:
         root, there = _marked_at(payload), table(item, _marked_at(payload), "annotations")
         kept, gone = _marks(payload, there, stamp)
         if kept and not there:
-            ops.append(add(pointer(root, "annotations"), {}))
+            # What somebody else notes there meanwhile would be gone.
+            path = pointer(root, "annotations")
+            ops += [test(path, at(item, root, "annotations")), add(path, {})]
         ops += [add(pointer(root, "annotations", key), value) for key, value in kept.items()]
         ops += [remove(pointer(root, "annotations", key)) for key in gone]
         return ops
@@ -179,7 +191,7 @@ class Performing:
             return f"{called} is not as it was planned from, and can't be read: {error.message}"
         broken = broken_tests(item, payload["patch"])
         if not broken:
-            return f"{called} changed while the patch was on its way, and changed back"
+            return f"{called} changed while the patch was on its way; nothing that the plan tests differs now"
         return f"{called} moved since the plan was made: {'; '.join(broken)}{_by(await self._signed(payload, item), payload)}"
 
     async def _signed(self, payload: Mapping[str, Any], item: Object) -> Object:
