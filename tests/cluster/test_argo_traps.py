@@ -304,7 +304,7 @@ async def test_what_git_keeps_is_aborted_and_left_to_git(bench: Bench, tmp_path:
         outcome = await seat.submit(plan)
         assert outcome.kind == "applied", outcome
         refusal = await seat.refused(RollBack(seat.ref(NAME)))
-        assert "keeps its template" in refusal.reason
+        assert "keeps the template" in refusal.reason
 
 
 async def test_what_helm_installed_is_aborted_first_and_ends_healthy(bench: Bench, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.api import DEPLOYMENTS, HTTP_ROUTES
+from tests.cluster.api import CANARIES, DEPLOYMENTS, HTTP_ROUTES
 from tests.cluster.argo_bench import Seat, seated
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Controller
@@ -21,6 +22,7 @@ from tests.cluster.manifests import deployment
 
 from mlrelease_tui.connectors.api import Settings
 from mlrelease_tui.connectors.kubernetes.connector import KubernetesConnector
+from mlrelease_tui.connectors.kubernetes.marks import hold_text
 from mlrelease_tui.domain.intents import (
     AbortRollout,
     ContinueRollout,
@@ -31,7 +33,7 @@ from mlrelease_tui.domain.intents import (
     ScaleEndpoint,
     SetWeight,
 )
-from mlrelease_tui.domain.plan import Plan
+from mlrelease_tui.domain.plan import OutcomeKind, Plan
 from mlrelease_tui.domain.rollout import Endpoint, GateResult, Phase, Role, Stamp, Verb
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict, NotFound
@@ -51,6 +53,7 @@ RELEASED = (
     "guarded",
     "listed",
     "crept",
+    "disputed",
 )
 
 
@@ -146,6 +149,31 @@ async def test_correction_1_an_abort_is_one_write_on_the_status_and_outlives_a_f
         assert not endpoint.support(Verb.HOLD).available, "suspended, it would not be aborted"
     room.bench.reach("Failed", "aborted")
     assert (await room.look("aborted")).rollout.phase is Phase.DEGRADED
+
+
+async def test_an_abort_that_another_hand_suspends_at_the_same_moment_is_told_as_it_is(
+    room: Room, flagger: Controller
+) -> None:
+    """They touch different parts of a Canary, so that both are taken: then the abort waits, and whoever asked for it is told."""
+    ref, api, place = room.seat.ref("disputed"), room.bench.api, room.bench.namespace
+    api.patch(CANARIES, place, "disputed", {"metadata": {"annotations": {"team": "fraud"}}})
+    held, aborted = await room.plan(HoldRollout(ref)), await room.plan(AbortRollout(ref))
+    stamp = Stamp("another", "hold", SafeText("bo"), SafeText("wait"), datetime.now(UTC))
+    with flagger.stopped():
+        ending = asyncio.create_task(room.seat.submit(aborted, why="errors"))
+        async with asyncio.timeout(60):
+            while (found := (await room.look("disputed")).stamp) is None or found.verb != "abort":
+                await asyncio.sleep(0.1)
+        with pytest.raises(Conflict, match=r"another action wrote to it \(last: abort by ana\)"):
+            await room.seat.connector.perform(held.steps[0], stamp)
+        mark = {"mlrelease.dev/hold": hold_text(stamp)}
+        api.patch(CANARIES, place, "disputed", {"metadata": {"annotations": mark}, "spec": {"suspend": True}})
+        outcome = await ending
+        assert outcome.kind is OutcomeKind.FAILED
+        assert "an abort waits: it is suspended by bo; continued, Flagger carries it out" in outcome.message
+        assert (await room.look("disputed")).rollout.phase is Phase.HELD
+        await room.seat.do(ContinueRollout(ref))
+    room.bench.reach("Failed", "disputed")
 
 
 async def test_correction_2_the_old_template_goes_back_only_once_flagger_has_failed_the_release(room: Room) -> None:

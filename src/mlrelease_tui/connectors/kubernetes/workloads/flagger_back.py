@@ -224,15 +224,16 @@ class Back(Writing):
         """At rest: the primary at once, then the target, over which Flagger runs a canary of the same."""
         standing, endpoint, version = self._standing, self._endpoint, SafeText(artifact.version)
         target, primary = self._halves()
+        running = SafeText(primary.source.version)
         if standing.native not in AT_REST:
             raise Refused(
-                f"a release of {self._name} is under way: it goes back to {primary.source.version}",
-                hint=f"roll it back to {primary.source.version} first",
+                f"a release of {self._name} is under way: it goes back to {running}",
+                hint=f"roll it back to {running} first",
             )
         if standing.native == "Failed" and not standing.same:
             raise Refused(
                 f"{endpoint.rollout.to_version} is still in the target of {self._name}",
-                hint=f"roll it back to {primary.source.version} first",
+                hint=f"roll it back to {running} first",
             )
         if raw(standing.version()) == artifact.version:
             raise Refused(f"{version} is what {self._name} is on its way to", hint="wait, or retry it")

@@ -58,13 +58,14 @@ class Running(Writing):
         target, version = SafeText(standing.target_name), SafeText(standing.version())
         if noted.get("template") != print_of(standing.target.item):
             raise Refused(
-                f"abort first: {target} was changed to {version} while it was held",
-                hint="Flagger would begin anew with it; or put back what it held",
+                f"abort first: {target} was changed to {version} while held, and Flagger would begin anew with it",
+                hint="or put back what it held",
             )
         if standing.rerouted:
             raise Refused(
-                f"set its weight: it was held at {SafeText(noted.get('canary'))}%, its route was changed to {self._percent()}%",
-                hint="Flagger goes on from what it finds; or abort",
+                f"set its weight: while held its route was changed to {self._percent()}%, not {SafeText(noted.get('canary'))}%, "
+                "and Flagger goes on from what it finds",
+                hint="or abort",
             )
 
     def restart(self, endpoint: Endpoint) -> tuple[Write, ...]:
@@ -98,7 +99,8 @@ class Running(Writing):
         _, primary = self._halves()
         if self._standing.native not in AT_REST or self._standing.broken:
             raise Refused(
-                f"finish the release of {self._name} first, or roll it back",
-                hint="Flagger waits for a primary that is not ready, and promoting copies the target over it",
+                f"finish the release of {self._name} first: Flagger waits for a primary that is not ready, and promoting "
+                "copies the target over it",
+                hint="or roll it back",
             )
         return primary

@@ -102,8 +102,9 @@ class Writing:
         """A release on a primary that is not well: Flagger would send everything there, and kill the canary."""
         if self._standing.broken:
             raise Refused(
-                f"roll {self._name} back first: its primary is not well, a promotion failed",
-                hint="another release would send everything there",
+                f"roll {self._name} back first: its primary is not well since its promotion failed, and another release "
+                "would send everything there",
+                hint="roll it back",
             )
         if self._standing.primary is not None and not self._standing.settled:
             raise Refused(f"the primary of {self._name} is not rolled out", hint="wait for its pods, or roll it back")
@@ -141,8 +142,11 @@ class Writing:
         return self._write(patch, effect, shell=shell)
 
     def _suspend(self, canary: int | None, after: str) -> Write:
-        """Suspended, with what is so now and the weight that is to be: what a later continue compares with."""
+        """Suspended, with what is so now and the weight that is to be: what a later continue compares with. An abort leaves its
+        stamp: one that came meanwhile would not be carried out."""
         ops = [*self._guard(), self._note_test()]
+        if noted := notes(self._standing.item):
+            ops.append(test(pointer("metadata", "annotations", marks.STAMP), noted.get(marks.STAMP)))
         if not self._standing.suspended:
             ops.append(add("/spec/suspend", True))
         expects = EndpointExpectation(self._endpoint.ref, uid=self._endpoint.uid, held=True)

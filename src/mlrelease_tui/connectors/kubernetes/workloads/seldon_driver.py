@@ -299,7 +299,8 @@ class SeldonDriver(Writing):
             raise Refused(f"Seldon moves no traffic while pods of {waiting} are not ready", hint=hint)
         if not standing.in_force:
             raise Refused(
-                f"{self._endpoint.ref.name} is {standing.state or 'without status'}: nothing would be moved", hint=hint
+                f"{self._endpoint.ref.name} is {SafeText(standing.state) or 'without status'}: nothing would be moved",
+                hint=hint,
             )
 
     def _guard(self) -> tuple[Op, ...]:
