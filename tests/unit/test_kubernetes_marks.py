@@ -7,7 +7,21 @@ from typing import Any
 
 import pytest
 
-from mlrelease_tui.connectors.kubernetes.marks import STAMP, last_writer, writer_key
+from mlrelease_tui.connectors.kubernetes.marks import (
+    HISTORY,
+    HOLD,
+    STAMP,
+    history_of,
+    hold_of,
+    last_writer,
+    stamp_of,
+    writer_key,
+)
+from mlrelease_tui.connectors.kubernetes.workloads import deployment_standing as deployments
+from mlrelease_tui.connectors.kubernetes.workloads import flagger_standing as canaries
+from mlrelease_tui.connectors.kubernetes.workloads.flagger_standing import HELD
+from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import WHOLE, Pair
+from mlrelease_tui.connectors.kubernetes.workloads.steps import STEPS, steps_of
 
 OURS = {"intent": "i-1", "verb": "rollback", "by": "ana", "why": "p99", "at": "2026-03-01T11:00:00.400000+00:00"}
 
@@ -50,3 +64,28 @@ def test_of_two_of_one_second_the_one_that_was_known_before_is_not_meant() -> No
     stamp = last_writer(item(("kubectl", "11:00:05"), ("pipeline", "11:00:05"), stamp=False), known=before)
     assert stamp is not None
     assert str(stamp.by) == "pipeline"
+
+
+BROKEN = (
+    "[" * 4000,
+    "{" * 4000,
+    "[1e999, -1e999, NaN, 25]",
+    "nonsense",
+    "null",
+    '"text"',
+    "9" * 5000,
+    "[" + "1," * 5000 + "1]",
+)
+
+
+@pytest.mark.parametrize("value", BROKEN, ids=lambda value: value[:12])
+def test_a_note_of_ours_that_anybody_broke_says_nothing_and_stops_nothing(value: str) -> None:
+    """Whoever may annotate one object must not blind us to all others."""
+    keys = (STAMP, HOLD, HISTORY, STEPS, HELD, WHOLE)
+    broken = {"metadata": {"annotations": dict.fromkeys(keys, value)}, "spec": {"suspend": True}}
+    assert (stamp_of(broken), hold_of(broken)) == (None, None)
+    assert steps_of(broken) == ((2500,) if "25]" in value else ())
+    assert all(isinstance(one, str) for one in history_of(broken))
+    assert canaries.Standing(broken, None, None, None).noted == {}
+    half = deployments.Standing(broken, ())
+    assert Pair({}, half, half).whole == 2

@@ -94,6 +94,6 @@ def _status_of(answer: bytes | Object) -> Object:
         return answer
     try:
         found = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -124,16 +124,23 @@ def hold_of(item: Object) -> Hold | None:
 
 def history_of(item: Object) -> tuple[str, ...]:
     """Versions that ran before, newest first."""
-    try:
-        found = json.loads(str(notes(item).get(HISTORY) or "[]"))
-    except ValueError:
-        return ()
+    found = parsed(notes(item).get(HISTORY))
     return tuple(str(version) for version in found) if isinstance(found, list) else ()
 
 
 def history_text(versions: Iterable[str]) -> str:
     """Versions that ran well, newest first, as the annotation's value; each is in it once."""
     return json.dumps(list(dict.fromkeys(versions))[:_REMEMBERED], separators=(",", ":"))
+
+
+def parsed(value: object) -> Any:
+    """The JSON of a note of ours, as anybody may have changed it; None where it is none, or longer or deeper than ours ever are."""
+    if not isinstance(value, str) or len(value) > LIMIT:
+        return None
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
 
 
 def stamp_text(stamp: Stamp) -> str:
@@ -183,10 +190,5 @@ def reconciles(item: Object) -> bool:
 
 
 def _table(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, str) or len(value) > LIMIT:
-        return {}
-    try:
-        found = json.loads(value)
-    except ValueError:
-        return {}
+    found = parsed(value)
     return found if isinstance(found, dict) else {}

@@ -298,7 +298,7 @@ def _steps(item: Object) -> tuple[Step, ...]:
     for index, step in enumerate(items(item, "spec", "strategy", "canary", "steps")):
         weight = at(step, "setWeight")
         if isinstance(weight, int):
-            found.append(Step(index, min(weight * 100, ALL_TRAFFIC_BP)))
+            found.append(Step(index, min(max(weight, 0) * 100, ALL_TRAFFIC_BP)))
         else:
             found.append(Step(index, None, SafeText(_step_label(step))))
     return tuple(found)

@@ -36,6 +36,7 @@ PROMOTED: Final = frozenset({"Promoting", "Finalising"})
 AT_REST: Final = frozenset({"Initialized", "Succeeded", "Failed"})
 _FLOOR_S: Final = 10.0
 _INTERVAL_S: Final = 60.0
+_MOST_S: Final = 86_400.0
 _UNIT_S: Final[Mapping[str, float]] = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
 _SLACK_S: Final = 10.0
 _ID: Final = "flagger-id"
@@ -64,7 +65,7 @@ class Standing:
     @property
     def interval_s(self) -> float:
         """How often Flagger looks, in seconds: 10 at least, whatever the Canary says."""
-        return max(seconds(text(self.analysis, "interval")) or _INTERVAL_S, _FLOOR_S)
+        return min(max(seconds(text(self.analysis, "interval")) or _INTERVAL_S, _FLOOR_S), _MOST_S)
 
     @property
     def threshold(self) -> int:
@@ -238,10 +239,7 @@ class Standing:
         """What was so when we held it; {} where we do not."""
         if not self.suspended:
             return {}
-        try:
-            found = json.loads(text(self.item, "metadata", "annotations", HELD) or "{}")
-        except ValueError:
-            return {}
+        found = marks.parsed(text(self.item, "metadata", "annotations", HELD))
         return found if isinstance(found, dict) else {}
 
     @property

@@ -45,10 +45,7 @@ class Pair:
     def whole(self) -> int:
         """Pods that both were to have together: another number than `total` where a move was cut short between its two halves."""
         for half, other in ((self.canary, self.stable), (self.stable, self.canary)):
-            try:
-                note = json.loads(str(notes(half.item).get(WHOLE) or "{}"))
-            except ValueError:
-                continue
+            note = marks.parsed(notes(half.item).get(WHOLE))
             whole = note.get("pods") if isinstance(note, dict) else None
             if (
                 isinstance(whole, int)

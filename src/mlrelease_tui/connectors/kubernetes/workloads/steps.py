@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from mlrelease_tui.connectors.kubernetes import marks
@@ -16,13 +15,12 @@ STEPS: Final = f"{marks.PREFIX}steps"
 
 def steps_of(item: Object) -> tuple[int, ...]:
     """The weights in basis points, ascending and without 0 and 100 %; () where the object notes none."""
-    try:
-        found = json.loads(text(notes(item), STEPS) or "[]")
-    except ValueError:
-        return ()
+    found = marks.parsed(text(notes(item), STEPS))
     if not isinstance(found, list):
         return ()
-    weights = {round(item * 100) for item in found if isinstance(item, int | float) and not isinstance(item, bool)}
+    percents = (one for one in found if isinstance(one, int | float) and not isinstance(one, bool))
+    # Compared before it is rounded: JSON has numbers that are none.
+    weights = {round(one * 100) for one in percents if 0 < one < 100}
     return tuple(sorted(weight for weight in weights if 0 < weight < ALL_TRAFFIC_BP))
 
 
