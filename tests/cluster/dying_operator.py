@@ -1,25 +1,19 @@
-"""An operator of a cluster who dies at a given step: run as a script, it forks one of them for each line on standard input.
+"""Operators of a cluster who die at a given step of a way back: a script of `tests.e2e.dying`.
 
-Each line is JSON: `root` (the audit), `kubeconfig`, `namespace`, `endpoint`, `version` to return to, `registry` (the address of
-an MLflow server, "" for none), `at` (where to die: a step of the protocol as `tests.e2e.kill_child` names it, or "before
-request 1", "during request 1", "after request 1" for the requests that write to the cluster), `seed` (of its ids). Each answer
-is how that child ended: "killed", or what its action came to.
+Each job has `root` (the audit), `kubeconfig`, `namespace`, `endpoint`, `version` to return to, `registry` (the address of an
+MLflow server, "" for none), `at` (where to die: a step of the protocol, or "before request 1", "during request 1", "after
+request 1" for the requests that write to the cluster), `seed` (of its ids).
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.connectors.mlflow_server import connector_to
-from tests.e2e.kill_child import Doomed, Fate, die
+from tests.e2e.dying import Doomed, Fate, die, fork_each
 from tests.unit.audit_parts import Unsynced, seeded
 from tests.unit.release_parts import named
 
@@ -99,21 +93,5 @@ async def roll_back(job: Mapping[str, Any]) -> str:
     return str(outcome.kind)
 
 
-def main() -> None:
-    for line in sys.stdin:
-        job = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                print(asyncio.run(roll_back(job)), flush=True)
-            finally:
-                os._exit(1)
-        _, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-            print("killed", flush=True)
-        else:
-            print(f"ended: {status}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    fork_each(roll_back)

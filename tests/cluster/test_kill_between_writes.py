@@ -7,13 +7,10 @@ left. "During" is a request that left and whose answer nobody read.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +29,7 @@ from tests.cluster.kserve_bench import KnativeMode
 from tests.cluster.kserve_bench import uri as model_uri
 from tests.cluster.manifests import deployment
 from tests.connectors.mlflow_server import Tracking, connector_to
+from tests.e2e.dying import Operators
 
 from mlrelease_tui.actions import reconcile
 from mlrelease_tui.actions.desk import Desk
@@ -50,7 +48,6 @@ from mlrelease_tui.store.store import Store
 pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.timeout(480)]
 pytest_plugins = ["tests.connectors.mlflow_fixtures"]
 
-ROOT: Final = Path(__file__).parents[2]
 AT_ONCE: Final = 3
 IMAGE: Final = "registry.example/fraud"
 SETTLED_S: Final = 90.0
@@ -211,10 +208,7 @@ def aftermath(
 
 def killed(lab: Lab, root: Path) -> dict[str, str]:
     """How each of the operators ended."""
-    children: Queue[subprocess.Popen[str]] = Queue()
-    started = [dying() for _ in range(AT_ONCE)]
-    for child in started:
-        children.put(child)
+    idle: Queue[Operators] = Queue()
 
     def die(case: tuple[str, str]) -> str:
         kind, at = case
@@ -223,35 +217,18 @@ def killed(lab: Lab, root: Path) -> dict[str, str]:
             "endpoint": name_of(kind, at), "version": "1", "at": at, "seed": CASES.index(case) + 1,
             "registry": lab.tracking.url if kind == "deployment" else "",
         }  # fmt: skip
-        child = children.get()
+        operators = idle.get()
         try:
-            assert child.stdin is not None
-            assert child.stdout is not None
-            print(json.dumps(job), file=child.stdin, flush=True)
-            return child.stdout.readline().strip()
+            return operators.die(job)
         finally:
-            children.put(child)
+            idle.put(operators)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        ends = list(pool.map(die, CASES))
-    for child in started:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.close()
-        child.wait(20)
-        child.stdout.close()
+    with ExitStack() as started:
+        for _ in range(AT_ONCE):
+            idle.put(started.enter_context(Operators("tests.cluster.dying_operator")))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            ends = list(pool.map(die, CASES))
     return {name_of(*case): end for case, end in zip(CASES, ends, strict=True)}
-
-
-def dying() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.cluster.dying_operator"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
 
 
 async def looked_at(lab: Lab, root: Path, ends: dict[str, str]) -> Aftermath:

@@ -1,28 +1,24 @@
-"""An operator who dies at a given step: run as a script, it forks one of them for each line on standard input.
+"""Operators of a fake or a local backend who die at a given step of a rollback: a script of `tests.e2e.dying`.
 
-Each line is JSON: `root` (the audit), `world` (a pickled fake backend) or `site` (a folder of local endpoints), `at`
-(where to die: "before perform 1", "after sent 0", "in line of intent 0" …), `seed` (of its ids). Each answer is how that child
-ended: "killed", or what its action came to. Forking spares each of them the imports.
+Each job has `root` (the audit), `world` (a pickled fake backend) or `site` (a folder of local endpoints), `at` (where to die),
+`seed` (of its ids).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import pickle
-import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.dying import Doomed, Fate, die, fork_each
 from tests.unit.audit_parts import Unsynced
 from tests.unit.release_parts import FRAUD, VirtualClock, connector_of, log_in
 
 from mlrelease_tui.actions.desk import Desk
 from mlrelease_tui.actions.executor import Pace
-from mlrelease_tui.actions.journal import Journal
 from mlrelease_tui.connectors.api import Connector, Receipt, Settings
 from mlrelease_tui.connectors.fake.backend import FakeBackend
 from mlrelease_tui.connectors.fake.connector import FakeConnector
@@ -34,33 +30,6 @@ from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.store.facts import AccessChanged
 from mlrelease_tui.store.store import Store
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Fate:
-    """Counts the steps of the protocol and dies at one of them."""
-
-    def __init__(self, at: str) -> None:
-        self._at = at
-        self._counts: dict[str, int] = {}
-
-    def before(self, what: str) -> str:
-        number = self._counts.get(what, 0)
-        self._counts[what] = number + 1
-        step = f"{what} {number}"
-        if self._at == f"before {step}":
-            die()
-        return step
-
-    def after(self, step: str) -> None:
-        if self._at == f"after {step}":
-            die()
-
-    def inside(self, step: str) -> bool:
-        return self._at == f"in {step}"
 
 
 class Torn(Unsynced):
@@ -76,32 +45,6 @@ class Torn(Unsynced):
             os.write(fd, data[: len(data) // 2])
             die()
         return super().write(fd, data)
-
-
-class Doomed(Journal):
-    def __init__(self, *args: Any, fate: Fate) -> None:
-        super().__init__(*args)
-        self._fate = fate
-
-    def intent(self, *args: Any, **kwargs: Any) -> None:
-        step = self._fate.before("intent")
-        super().intent(*args, **kwargs)
-        self._fate.after(step)
-
-    def sent(self, *args: Any) -> None:
-        step = self._fate.before("sent")
-        super().sent(*args)
-        self._fate.after(step)
-
-    def step(self, *args: Any) -> None:
-        step = self._fate.before("step")
-        super().step(*args)
-        self._fate.after(step)
-
-    def outcome(self, *args: Any, **kwargs: Any) -> None:
-        step = self._fate.before("outcome")
-        super().outcome(*args, **kwargs)
-        self._fate.after(step)
 
 
 class Kept(FakeConnector):
@@ -184,21 +127,5 @@ async def rollback(job: Mapping[str, Any]) -> str:
     return str(outcome.kind)
 
 
-def main() -> None:
-    for line in sys.stdin:
-        job = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                print(asyncio.run(rollback(job)), flush=True)
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-            print("killed", flush=True)
-        elif status:
-            print(f"failed: {status}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    fork_each(rollback)

@@ -7,17 +7,14 @@ real Traefik, between their writes.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from tests.connectors.local_host import LocalHost, definition, local_host, until
+from tests.e2e.dying import Operators
 from tests.e2e.kill_child import restore, save
 from tests.unit.release_parts import (
     FRAUD,
@@ -42,34 +39,14 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict
 from mlrelease_tui.store.store import Store
 
-ROOT = Path(__file__).parents[2]
-
 Dying = Callable[[dict[str, Any]], str]
 
 
 @pytest.fixture(scope="module")
 def dying() -> Iterator[Dying]:
     """Lets an operator die as told; how they ended."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.kill_child"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    requests, answers = child.stdin, child.stdout
-
-    def die(job: dict[str, Any]) -> str:
-        print(json.dumps(job), file=requests, flush=True)
-        return answers.readline().strip()
-
-    yield die
-    requests.close()
-    child.wait(20)
-    answers.close()
+    with Operators("tests.e2e.kill_child") as operators:
+        yield operators.die
 
 
 STEPS: list[tuple[str, int, str]] = [
