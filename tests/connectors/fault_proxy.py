@@ -12,14 +12,13 @@ rebinding want their own), records every request it was sent, and runs in the te
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from tests.connectors.listening import Listening
 
 _CHUNK = 65536
 
@@ -108,22 +107,16 @@ class _Rule:
         return True
 
 
-class FaultProxy:
+class FaultProxy(Listening):
     """See the module. Without a rule that fits, a request passes unharmed; of several that fit the first counts."""
 
     def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         """`tls` is how the real server is spoken to, where that is by TLS; clients speak plainly with the proxy."""
+        super().__init__()
         self.requests: list[Request] = []
-        self.port = 0
         self._upstream = (host, port)
         self._tls = tls
         self._rules: list[_Rule] = []
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def on(self, fault: Fault, *, method: str = "", path: str = "", times: int | None = None) -> None:
         """Break requests of `method` whose path holds `path`, `times` times (None: always)."""
@@ -135,43 +128,6 @@ class FaultProxy:
     def count(self, method: str = "", path: str = "") -> int:
         """How many requests of `method` came whose path holds `path`."""
         return sum(1 for item in self.requests if method in {"", item.method} and path in item.path)
-
-    async def __aenter__(self) -> Self:
-        await self.listen()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.refuse()
-
-    async def listen(self) -> None:
-        """Accept connections, after `refuse` on the same port again."""
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def refuse(self) -> None:
-        """Close the port, and every connection that is open."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._server = None
-
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            # Only `refuse` cancels; the streams' own callback would report it as an error.
-            return
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await _read_request(reader)
