@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.cluster import definitions
+from tests.cluster.api import DEPLOYMENTS as PLAIN
 from tests.cluster.argo_bench import seated
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
+from tests.cluster.manifests import deployment
 from tests.cluster.seldon_bench import (
     CRASHES,
     DEPLOYMENTS,
@@ -177,3 +180,31 @@ async def test_a_shadow_comes_and_goes_without_touching_the_shares(bench: Bench,
             "mirrored", Verb.SHADOW, lambda driver, endpoint: driver.shadow(endpoint, Artifact("3"), 0)
         )
     assert {str(one.name): one.weight_bp for one in after.variants} == {"main": 9000, "canary": 1000}
+
+
+async def test_pods_of_two_predictors_are_told_apart_and_nobody_elses_are_taken_for_theirs(
+    bench: Bench, operator: Operator
+) -> None:
+    """A Deployment with the orchestrator is labelled by its predictor, the others by their own names alone."""
+    bench.apply(seldon_deployment("podded", predictor("main", "1", 90), predictor("canary", "2", 10)))
+    made = {"main-0-classifier": {"seldon-app": "podded-main"}, "main-1-scaler": {}, "canary-0-classifier": {}}
+    for tail, more in made.items():
+        marked = {"seldon-deployment-id": "podded", **more}
+        item = deployment(f"podded-{tail}", replicas=1, pod_labels=marked)
+        bench.cluster.kubectl.apply(item, namespace=bench.namespace)
+    # It has a predictor's name, and nothing to do with it.
+    bench.cluster.kubectl.apply(deployment("canary", replicas=1), namespace=bench.namespace)
+    bench.api.wait(
+        PLAIN, bench.namespace, "canary", lambda item: item.get("status", {}).get("readyReplicas"), within_s=90
+    )
+    endpoint, found = await operator.read("podded"), list[tuple[str, str]]()
+    async with asyncio.timeout(90):
+        while len(found) < len(made):
+            told = (await operator.connector.details(endpoint)).replicas
+            found = sorted((one.variant, str(one.name).rsplit("-", 2)[0]) for one in told)
+            await asyncio.sleep(0.2)
+    assert found == [
+        ("canary", "podded-canary-0-classifier"),
+        ("main", "podded-main-0-classifier"),
+        ("main", "podded-main-1-scaler"),
+    ]
