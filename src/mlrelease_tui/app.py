@@ -19,7 +19,7 @@ from mlrelease_tui.screens.base import Flags, ReleaseScreen
 from mlrelease_tui.screens.bell import Bell
 from mlrelease_tui.screens.copying import copy_out
 from mlrelease_tui.screens.crash import write_crash
-from mlrelease_tui.screens.ending import end_by_signals
+from mlrelease_tui.screens.ending import end_by_signals, give_back_style
 from mlrelease_tui.screens.menus import quit_menu, scope_menu
 from mlrelease_tui.screens.pulse import Pulse
 from mlrelease_tui.screens.scope import EVERYTHING, Scope
@@ -82,11 +82,21 @@ class MlreleaseApp(ThemedApp):
     def on_mount(self) -> None:
         self._unsubscribe = self.services.store.subscribe(lambda state, fact: self._heard(fact))
         self.set_interval(TICK_S, self._pulse.changed)
+        self._await_minute()
         # What is known is on the screen before anything is read anew, and before anything heavy is imported for it.
         self.call_after_refresh(self._when_painted)
         self.call_after_refresh(self._pulse.changed)
         if not self.is_headless:
             end_by_signals(lambda code: self.exit(return_code=code))
+
+    def _await_minute(self) -> None:
+        """Draw when the header's clock goes on, and all ages with it."""
+        now = self.services.now()
+        self.set_timer(60.0 - now.second - now.microsecond / 1e6, self._minute_began)
+
+    def _minute_began(self) -> None:
+        self._pulse.changed()
+        self._await_minute()
 
     def on_unmount(self) -> None:
         self._unsubscribe()
@@ -356,5 +366,8 @@ async def run_app_async(app: MlreleaseApp, environ: Mapping[str, str] = os.envir
     """Run to the end and return the exit code. Unless the settings say otherwise the mouse is off over SSH: its reports leak as
     keys on slow links."""
     wanted = app.services.appearance.mouse
-    await app.run_async(mouse=not environ.get("SSH_CONNECTION") if wanted is None else wanted)
+    try:
+        await app.run_async(mouse=not environ.get("SSH_CONNECTION") if wanted is None else wanted)
+    finally:
+        give_back_style()
     return app.return_code or 0

@@ -126,6 +126,8 @@ class ControlPlane:
                 f"--initial-advertise-peer-urls={peer}",
                 f"--initial-cluster=tests={peer}",
                 "--unsafe-no-fsync",
+                # As kubeadm sets it: without it the API server sends no bookmarks of a kind that is quiet.
+                "--experimental-watch-progress-notify-interval=5s",
                 "--log-level=warn",
                 "--logger=zap",
             ],

@@ -110,7 +110,7 @@ def test_a_frozen_api_server_is_found_though_its_sockets_stay_open(control_plane
     asyncio.run(whole())
 
 
-def test_a_watch_that_went_silent_alone_is_begun_again(
+def test_a_watch_that_went_silent_alone_is_begun_again_and_nothing_is_called_down(
     control_plane: ControlPlane, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "WATCH_SILENCE_S", 2.0)
@@ -121,7 +121,12 @@ def test_a_watch_that_went_silent_alone_is_begun_again(
             async with Watching(found) as watching:
                 await watching.seen("fraud", lambda item: item.stable)
                 begun = proxy.count("GET", "watch=1")
-                await until(lambda: proxy.count("GET", "watch=1") > begun, "no watch was begun again")
+
+                def all_again() -> bool:
+                    found.mirror.check()
+                    return proxy.count("GET", "watch=1") >= 2 * begun
+
+                await until(all_again, "the watches were not begun again")
                 await asyncio.to_thread(scaled, control_plane, place, 2)
                 await watching.seen("fraud", lambda item: item.stable and item.stable.ready == 2)
 
@@ -229,5 +234,24 @@ def test_a_watch_that_is_told_to_wait_waits(control_plane: ControlPlane, place: 
             async with Watching(connector(through(control_plane, proxy, tmp_path), namespaces=[place])):
                 assert loop.time() - began >= 2.0
                 assert proxy.count("GET", "/deployments?watch=1") == 2
+
+    asyncio.run(whole())
+
+
+def test_what_is_read_and_watched_at_once_is_listed_once(
+    control_plane: ControlPlane, place: str, tmp_path: Path
+) -> None:
+    async def whole() -> None:
+        async with proxied(control_plane) as proxy:
+            found = connector(through(control_plane, proxy, tmp_path), namespaces=[place])
+            changes = found.changed()
+            try:
+                rows, _ = await asyncio.gather(found.endpoints(), anext(changes))
+                assert [item.ref.name for item in rows] == ["fraud"]
+                assert proxy.count("GET", "/deployments?limit=") == 1
+                assert proxy.count("GET", "/replicasets?limit=") == 1
+            finally:
+                await changes.aclose()  # type: ignore[attr-defined]
+                await found.close()
 
     asyncio.run(whole())

@@ -136,7 +136,7 @@ def test_a_moved_pointer_costs_its_two_rows_and_few_styles() -> None:
         Segment("v41", ground + text),
     ]
     sent = Frame(14, 1).update(_layout([row], 14), ColorSystem.EIGHT_BIT)
-    assert sent == "\x1b[1H\x1b[0;1;38;5;231;48;5;233m  scorer   \x1b[22;38;5;250mv41\x1b[0m"
+    assert sent == "\x1b[1H\x1b[0;1;38;5;231;48;5;233m  scorer   \x1b[22;38;5;250mv41"
 
 
 def test_the_next_row_is_reached_by_a_new_line_unless_the_last_cell_was_written() -> None:
@@ -144,7 +144,7 @@ def test_the_next_row_is_reached_by_a_new_line_unless_the_last_cell_was_written(
     ground = Style()
     rows = [[Segment("ab", ground)], [Segment("abcd", ground)], [Segment("ab", ground)]]
     sent = Frame(4, 3).update(_layout(rows, 4), None)
-    assert sent == "\x1b[1H\x1b[0mab\r\nabcd\x1b[3Hab\x1b[0m"
+    assert sent == "\x1b[1H\x1b[0mab\r\nabcd\x1b[3Hab"
 
 
 @pytest.mark.parametrize(

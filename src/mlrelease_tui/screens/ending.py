@@ -6,10 +6,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
+
+from mlrelease_tui.widgets.frame import RESET
 
 DEADLINE_S: Final = 4.5
 """After SIGTERM or SIGHUP the process ends within this time, whatever hangs."""
@@ -35,6 +38,15 @@ def end_within(seconds: float = LEAVE_S) -> None:
         os._exit(EXIT_STUCK)
 
     _after(seconds, give_up)
+
+
+def give_back_style() -> None:
+    """After the last frame. Most terminals return to the style that they had before the app; all of them understand this."""
+    terminal = sys.__stderr__
+    with suppress(OSError, ValueError):
+        if terminal is not None and terminal.isatty():
+            terminal.write(RESET)
+            terminal.flush()
 
 
 def _end(leave: Callable[[int], None], code: int) -> None:

@@ -12,7 +12,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from mlrelease_tui.screens.in_order import InOrderApp
-from mlrelease_tui.widgets.frame import Frame
+from mlrelease_tui.widgets.frame import RESET, Frame
 from mlrelease_tui.widgets.line_filter import SafeOutput
 
 MAX_BACKLOG: Final = 4
@@ -55,6 +55,7 @@ class FrameApp(InOrderApp):
         await super().on_event(event)
 
     def on_mount(self) -> None:
+        self.app_suspend_signal.subscribe(self, lambda _: self.send_escape(RESET))
         self.app_resume_signal.subscribe(self, lambda _: self.repaint())
 
     def repaint(self) -> None:

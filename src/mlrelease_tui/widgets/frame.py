@@ -29,7 +29,8 @@ _NULL: Final = Style()
 _UNKNOWN: Final[Cell] = ("\0", _NULL)
 _MERGE_GAP: Final = 4
 """Equal cells between two changed runs that are sent again: moving the cursor costs more than they do."""
-_RESET: Final = "\x1b[0m"
+RESET: Final = "\x1b[0m"
+"""What has to be sent before somebody else writes to the terminal: frames leave it in the style of their last text."""
 
 
 class Frame:
@@ -40,11 +41,12 @@ class Frame:
         self.rows = rows
         self._cells: list[list[Cell]] = [[_UNKNOWN] * columns for _ in range(rows)]
         self._renditions = Renditions()
+        self._style: Style | None = None
 
     def update(self, update: LayoutUpdate | ChopsUpdate, colors: ColorSystem | None) -> str:
         """The escape sequences that bring the terminal from what it shows to `update`; "" where nothing differs."""
         out: list[str] = []
-        last: Style | None = None
+        last = self._style
         after: Place | None = None
         for y, changed in self._changes(update):
             row = self._cells[y]
@@ -56,8 +58,7 @@ class Frame:
                         out.append(self._renditions.turn(last, style, colors))
                         last = style
                     out.append(text)
-        if out:
-            out.append(_RESET)
+        self._style = last
         return "".join(out)
 
     def _changes(self, update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, list[int]]]:

@@ -40,7 +40,8 @@ PAGE: Final = 250
 _AT_ONCE: Final = 8
 _IN_THREAD: Final = 65_536
 WATCH_SILENCE_S: Final = 90.0
-"""A watch that says nothing for so long is a link that is gone: the server sends a bookmark about every minute."""
+"""A watch that says nothing for so long may have lost its link: a server whose store tells of progress (kubeadm's does so each
+5 s) sends a bookmark about every minute."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

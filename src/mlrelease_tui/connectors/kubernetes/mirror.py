@@ -22,7 +22,7 @@ from mlrelease_tui.connectors.kubernetes.lagging import Lag
 from mlrelease_tui.connectors.kubernetes.objects import at, text
 from mlrelease_tui.connectors.kubernetes.shelf import Key, Packed, Shelves, Token, opened, packed, tokens_of
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import Forbidden, NotFound, RateLimited, ReleaseError, UnexpectedAnswer
+from mlrelease_tui.errors import Forbidden, NotFound, RateLimited, ReleaseError, TimedOut, UnexpectedAnswer
 
 __all__ = ["Key", "Mirror", "Scope"]
 
@@ -96,7 +96,7 @@ class Mirror:
         self._scopes: dict[tuple[str, str], Scope] = {}
         self._optional: frozenset[Resource] = frozenset()
         self._loading = asyncio.Lock()
-        self._load_began = float("-inf")
+        self._loaded_s = float("-inf")
         self._following = False
         self._pulse_lost: ReleaseError | None = None
         self._recovered = asyncio.Event()
@@ -176,10 +176,10 @@ class Mirror:
         """List all that is not watched, each kind at once. Raises nothing that a list met: `check` does."""
         asked = time.monotonic()
         async with self._loading:
-            # Somebody else may have listed it all while we waited for our turn.
-            if (self._following and self._scopes) or self._load_began >= asked:
+            # Somebody else may have listed it all while we waited for our turn: a watch goes on from there.
+            if (self._following and self._scopes) or self._loaded_s >= asked:
                 return
-            self._optional, self._load_began = optional, time.monotonic()
+            self._optional = optional
             wanted = [scope for resource in resources for scope in self._scopes_of(resource)]
             results = await asyncio.gather(*(self._listed(scope, changed) for scope in wanted), return_exceptions=True)
             for scope, result in zip(wanted, results, strict=True):
@@ -187,6 +187,7 @@ class Mirror:
                     scope.problem = result
                 elif isinstance(result, BaseException):
                     raise result
+            self._loaded_s = time.monotonic()
 
     def _scopes_of(self, resource: Resource) -> list[Scope]:
         places = self._namespaces if resource.namespaced and self._namespaces else ("",)
@@ -327,6 +328,11 @@ class Mirror:
         try:
             async for event in events:
                 self._heard(scope, event, changed)
+        except TimedOut:
+            # Nothing came for long. That alone is no failure: where a kind is quiet and the store tells of no progress, there is
+            # nothing to send. Whether the server is there is said by the pulse; the watch goes on from where it was.
+            if self._pulse_lost is not None or not scope.watched:
+                raise
         finally:
             await events.aclose()  # type: ignore[attr-defined]
 
