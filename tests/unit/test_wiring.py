@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
@@ -173,3 +175,54 @@ async def test_what_keeps_it_from_being_wired_is_told_to_all_who_wait(outset: Ou
     assert wiring.wired is None
     with pytest.raises(CredentialError, match="prod"):
         await wiring.close()
+
+
+ALREADY_LOADED = """
+import asyncio, os, sys
+from pathlib import Path
+from mlrelease_tui.cli.wiring import Wiring
+from mlrelease_tui.outset import begin, load_config
+
+async def main():
+    wiring = Wiring(begin(load_config(Path(sys.argv[1]), os.environ)), os.environ)
+    wiring._load()
+    before = set(sys.modules)
+    from mlrelease_tui.bootstrap import wire
+    wire(wiring._outset, environ=os.environ)
+    print(*sorted(set(sys.modules) - before, key=lambda name: (len(name), name)))
+
+asyncio.run(main())
+"""
+KINDS = """\
+[connections.cluster]
+kind = "kubernetes"
+kubeconfig = "kubeconfig"
+[connections.host]
+kind = "local"
+directory = "site"
+[connections.metrics]
+kind = "scrape"
+targets = ["http://127.0.0.1:9/metrics"]
+[connections.registry]
+kind = "mlflow"
+url = "http://127.0.0.1:9"
+"""
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: one
+contexts: [{name: one, context: {cluster: one, user: one}}]
+clusters: [{name: one, cluster: {server: "https://127.0.0.1:9"}}]
+users: [{name: one, user: {token: abc}}]
+"""
+
+
+def test_what_is_imported_is_imported_in_the_thread_that_keeps_no_key_waiting(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(f'state_dir = "state"\n{KINDS}')
+    (tmp_path / "config.toml").chmod(0o600)
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    (tmp_path / "kubeconfig").chmod(0o600)
+    argv = [sys.executable, "-c", ALREADY_LOADED, str(tmp_path / "config.toml")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == []

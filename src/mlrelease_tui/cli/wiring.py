@@ -119,7 +119,7 @@ class Wiring:
         for kind in {connection.kind for connection in self._outset.config.connections.values()}:
             # A connector that can't be loaded is told of when its connections are built.
             with suppress(ConfigError):
-                plugins.load(kind)
+                plugins.prepare(kind)
 
 
 class LateDesk:

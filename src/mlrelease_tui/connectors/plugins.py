@@ -6,6 +6,7 @@ broken and takes nothing else with it. One that blocks at import blocks the star
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -68,6 +69,13 @@ def load(kind: str) -> ConnectorFactory:
     if not isinstance(factory, ConnectorFactory):
         raise ConfigError(f"the connector {kind!r} is no ConnectorFactory", hint="its entry point must name one")
     return factory
+
+
+def prepare(kind: str) -> None:
+    """Import what connections of `kind` will want. ConfigError where it can't be loaded; what else fails, `connect` tells."""
+    factory = load(kind)
+    with suppress(Exception, SystemExit):
+        factory.prepare()
 
 
 def connect(kind: str, settings: Settings) -> Connector:
