@@ -36,36 +36,27 @@ T = TypeVar("T")
 
 def texts(value: object) -> Iterator[str]:
     """Every string in a value, as it would be shown, however deep."""
-    if isinstance(value, str):
-        yield str(value)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from texts(key)
-            yield from texts(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for item in fields(value):
-            yield from texts(getattr(value, item.name))
-    elif isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray):
-        for item in value:
-            yield from texts(item)
+    return (str(text) for text in _strings(value))
 
 
 def raw_texts(value: object) -> Iterator[str]:
     """Every string in a value as the backend said it."""
-    if isinstance(value, SafeText):
-        yield value.raw
-    elif isinstance(value, str):
+    return (text.raw if isinstance(text, SafeText) else text for text in _strings(value))
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from raw_texts(key)
-            yield from raw_texts(item)
+            yield from _strings(key)
+            yield from _strings(item)
     elif is_dataclass(value) and not isinstance(value, type):
         for item in fields(value):
-            yield from raw_texts(getattr(value, item.name))
+            yield from _strings(getattr(value, item.name))
     elif isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray):
         for item in value:
-            yield from raw_texts(item)
+            yield from _strings(item)
 
 
 def assert_safe(value: object) -> None:
