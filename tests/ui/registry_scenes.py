@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tests.ui import scenes
-from tests.ui.scenes import NOW
+from tests.ui.scenes import NAMES, NOW
 from tests.ui.stand_in import ScriptedDesk, ScriptedReader
 
 from mlrelease_tui.domain.action import AuditCheck, AuditEntry, OpenAction
@@ -194,21 +194,6 @@ def error(now: datetime = NOW) -> State:
         models=MappingProxyType({}),
         versions=MappingProxyType({}),
     )
-
-
-NAMES: Final = (
-    "\x1b]52;c;ZXZpbA==\x07clip",
-    "[@click=app.quit]press me[/]",
-    "[/] [TODO] $x",
-    "bidi\u202egnp.exe",
-    "zero\u200bwidth",
-    "line\nbreak\ttab",
-    "日本語のモデル名がとても長い",
-    "e\u0301\u0301\u0301\u0301\u0301\u0301\u0301marks",
-    "n" * 10_000,
-    "",
-)
-"""Names that try to drive the terminal, bind a click, break a line or an alignment."""
 
 
 def hostile(now: datetime = NOW) -> State:

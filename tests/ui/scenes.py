@@ -320,22 +320,24 @@ def stale(now: datetime = NOW) -> State:
     )
 
 
+NAMES: Final = (
+    "\x1b]52;c;ZXZpbA==\x07clip",
+    "[@click=app.quit]press me[/]",
+    "[/] [TODO] $x",
+    "bidi\u202egnp.exe",
+    "zero\u200bwidth",
+    "line\nbreak\ttab",
+    "日本語のモデル名がとても長い",
+    "e\u0301\u0301\u0301\u0301\u0301\u0301\u0301marks",
+    "n" * 10_000,
+    "",
+)
+"""Names that try to drive the terminal, bind a click, break a line or an alignment."""
+
+
 def hostile(now: datetime = NOW) -> State:
-    """Names that try to drive the terminal, bind a click, break a line or an alignment."""
-    names = (
-        "\x1b]52;c;ZXZpbA==\x07clip",
-        "[@click=app.quit]press me[/]",
-        "[/] [TODO] $x",
-        "bidi\u202egnp.exe",
-        "zero\u200bwidth",
-        "line\nbreak\ttab",
-        "日本語のモデル名がとても長い",
-        "e\u0301\u0301\u0301\u0301\u0301\u0301\u0301marks",
-        "n" * 10_000,
-        "",
-    )
     items = []
-    for index, name in enumerate(names):
+    for index, name in enumerate(NAMES):
         shown = SafeText(name)
         base = endpoint(f"endpoint-{index}", "7", "8" if index % 2 else "", by="[red]bob[/red]")
         where = EndpointRef("prod-eu", "ml", shown)

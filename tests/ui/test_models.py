@@ -9,6 +9,7 @@ import pytest
 from tests.ui import registry_scenes as scenes
 from tests.ui.pictures import at_both_sizes
 from tests.ui.registry_driver import Compare, RegistryDriver, Size, driving, pressing, same
+from tests.ui.scenes import NAMES
 
 from mlrelease_tui.domain.intents import MoveAlias
 from mlrelease_tui.domain.models import Readiness
@@ -291,7 +292,7 @@ async def test_a_new_alias_is_named() -> None:
 
 async def test_a_plan_carries_the_name_as_the_backend_has_it() -> None:
     async with driving(scenes.hostile(), "app.view_models") as driver:
-        bad = next(ref.id for ref in driver.services.store.state.models if ref.name == SafeText(scenes.NAMES[0]))
+        bad = next(ref.id for ref in driver.services.store.state.models if ref.name == SafeText(NAMES[0]))
         assert driver.table.select(bad)
         await driver.press("list.open", "list.down", "versions.move_alias")
         await driver.key("1")
@@ -299,7 +300,7 @@ async def test_a_plan_carries_the_name_as_the_backend_has_it() -> None:
         intent = driver.registry_desk.prepared[0]
         assert isinstance(intent, MoveAlias)
         assert isinstance(intent.model.name, SafeText)
-        assert intent.model.name.raw == scenes.NAMES[0]
+        assert intent.model.name.raw == NAMES[0]
 
 
 async def test_versions_that_are_not_ready_are_the_problems() -> None:
