@@ -443,7 +443,8 @@ def test_a_context_of_any_name_is_one_word_of_the_command_that_is_shown() -> Non
 def test_reasons_beside_an_endpoint_do_not_name_it_again_and_fit_a_menu() -> None:
     """What is cut at 80 columns is the end of a reason: 60 cells are left of a line there."""
     endpoint, driver = seen(rollout(PAUSED))
-    assert endpoint.support(Verb.RETRY).reason == "was not aborted"
+    retry = endpoint.support(Verb.RETRY)
+    assert (retry.reason, retry.hint) == ("was not aborted", "there is nothing to retry")
     assert [one.reason for one in endpoint.verbs if len(one.reason) > 60] == []
     with pytest.raises(Refused, match=r"^fraud was not aborted \("):
         driver.retry(endpoint)

@@ -450,6 +450,14 @@ def test_an_alias_never_follows_to_a_version_that_the_registry_does_not_have() -
     )
 
 
+def test_a_verb_that_is_not_there_now_is_refused_with_what_its_backend_says_to_do() -> None:
+    verbs = tuple(item for item in IN_FLIGHT.verbs if item.verb is not Verb.RETRY)
+    told = VerbSupport(Verb.RETRY, False, reason=SafeText("was not aborted"), hint=SafeText("roll it back"))
+    refusal = plan(RetryRollout(FRAUD), situation(replace(IN_FLIGHT, verbs=(*verbs, told))))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.hint) == ("fraud can't retry: was not aborted", "roll it back")
+
+
 def test_an_alias_alone_names_its_model_as_the_target() -> None:
     found = plan(MoveAlias(FRAUD_MODEL, "champion", "2"), situation(None, version="2", environment="production"))
     assert isinstance(found, Plan)

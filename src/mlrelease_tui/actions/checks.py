@@ -31,7 +31,7 @@ def supported(endpoint: Endpoint, verb: Verb) -> None:
     reason = f"{endpoint.ref.name} can't {verb}: {support.reason}"
     if endpoint.rollout.hold is not None and verb in {Verb.PROMOTE, Verb.WEIGHT}:
         raise No("held", reason, "continue it first")
-    raise No("unsupported", reason, "`mlrelease connections list` shows what each backend can do")
+    raise No("unsupported", reason, str(support.hint) or "`mlrelease connections list` shows what each backend can do")
 
 
 P = TypeVar("P")

@@ -66,13 +66,15 @@ class Verb(StrEnum):
 class VerbSupport:
     """Whether this endpoint's backend can do a verb, in its own words.
 
-    `native` is what the backend calls it ("spec.paused", "weight in routes.json"); `reason` says why not, where it cannot.
+    `native` is what the backend calls it ("spec.paused", "weight in routes.json"); `reason` says why not, where it cannot, and
+    `hint` what to do then, where the backend knows.
     """
 
     verb: Verb
     available: bool
     native: SafeText = field(default_factory=SafeText)
     reason: SafeText = field(default_factory=SafeText)
+    hint: SafeText = field(default_factory=SafeText)
 
 
 @dataclass(frozen=True, slots=True)

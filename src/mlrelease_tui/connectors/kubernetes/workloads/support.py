@@ -36,7 +36,7 @@ def verbs_of(endpoint: Endpoint, driver: Tried) -> Endpoint:
             try:
                 attempt()
             except Refused as no:
-                found.append(VerbSupport(verb, False, word, _short(no.message, endpoint)))
+                found.append(VerbSupport(verb, False, word, _short(no.message, endpoint), SafeText(no.hint)))
             else:
                 found.append(VerbSupport(verb, True, word))
     found += [VerbSupport(verb, False, reason=SafeText(reason)) for verb, reason in driver.never().items()]
