@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from textual import on
-from textual.binding import Binding
 
 from mlrelease_tui.domain.action import AuditCheck
 from mlrelease_tui.domain.refs import EndpointRef
@@ -34,7 +33,7 @@ class AuditScreen(ReadingScreen):
     BINDINGS = [  # noqa: RUF012
         *keys.bindings("audit"),
         # The app's own key; here it reads the log again too, and looks anew at what is open.
-        *(item for item in keys.bindings("app") if isinstance(item, Binding) and item.id == "app.refetch"),
+        keys.binding("app.refetch"),
     ]
     FOOTER = (
         "list.open",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from textual import on
-from textual.binding import Binding
 
 from mlrelease_tui.domain.status import Severity
 from mlrelease_tui.presentation import connections as view
@@ -25,7 +24,7 @@ class ConnectionsScreen(ReadingScreen):
     SCOPES = ("list", "rows", "item", "thing")
     BINDINGS = [  # noqa: RUF012
         # The app's own key; here it asks the selected connection alone.
-        *(item for item in keys.bindings("app") if isinstance(item, Binding) and item.id == "app.refetch"),
+        keys.binding("app.refetch"),
     ]
     FOOTER = (
         "list.open",

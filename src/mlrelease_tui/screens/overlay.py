@@ -82,7 +82,7 @@ class PageScreen(Screen[None]):
         # The keys that open a page turn to it.
         *(item for item in keys.bindings("endpoint", "thing") if isinstance(item, Binding) and item.action in _TURNS),
         # The app's own key; on a live page it reads that page anew.
-        *(item for item in keys.bindings("app") if isinstance(item, Binding) and item.id == "app.refetch"),
+        keys.binding("app.refetch"),
     ]
     AUTO_FOCUS = "#page"
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Final
 
 from textual import on
-from textual.binding import Binding
 from textual.timer import Timer
 
 from mlrelease_tui.domain.connection import page_of
@@ -46,7 +45,7 @@ class VersionsScreen(ReadingScreen):
     BINDINGS = [  # noqa: RUF012
         *keys.bindings("versions"),
         # The app's own key; here it reads this model's versions too.
-        *(item for item in keys.bindings("app") if isinstance(item, Binding) and item.id == "app.refetch"),
+        keys.binding("app.refetch"),
     ]
     FOOTER = (
         "list.open",

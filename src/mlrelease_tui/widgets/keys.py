@@ -263,12 +263,16 @@ def entry(identity: str) -> Key:
 
 def bindings(*scopes: str) -> list[BindingType]:
     """Textual bindings of the scopes, carrying the ids by which they are remapped."""
-    return [
-        Binding(",".join(item.keys), item.action, item.text, show=False, id=item.id, priority=item.id == "app.quit")
-        for scope in scopes
-        for item in of(scope)
-        if item.keys
-    ]
+    return [_binding(item) for scope in scopes for item in of(scope) if item.keys]
+
+
+def binding(identity: str) -> Binding:
+    """The one of this entry: for a view on which another scope's key does its own thing. KeyError where there is no such entry."""
+    return _binding(entry(identity))
+
+
+def _binding(item: Key) -> Binding:
+    return Binding(",".join(item.keys), item.action, item.text, show=False, id=item.id, priority=item.id == "app.quit")
 
 
 def keymap(preset: str = "default", overrides: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
