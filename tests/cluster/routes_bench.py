@@ -7,32 +7,29 @@ none, which is what Istio leaves as it is installed.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import httpx
 from tests.cluster.api import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     HTTP_ROUTES,
     VIRTUAL_SERVICES,
     Api,
-    ApiError,
     Json,
     Kind,
     wait_for,
 )
 from tests.cluster.fixtures import Cluster
 from tests.cluster.manifests import deployment, service
+from tests.cluster.playing import playing
 
 IMAGE: Final = "registry.example/fraud"
 REPLICAS: Final = 1
 GATEWAY: Final = "public"
-_PAUSE_S: Final = 0.1
 _READY_S: Final = 90.0
 
 
@@ -102,30 +99,13 @@ def parent_status(generation: int, *, gateway: str = GATEWAY, **said: Any) -> Js
 @contextmanager
 def gateway(api: Api, namespace: str) -> Iterator[None]:
     """For the block, every HTTPRoute of the namespace that names the gateway gets its status as soon as its spec is another one."""
-    over = threading.Event()
-    problems: list[Exception] = []
 
-    def play() -> None:
-        while not over.wait(_PAUSE_S):
-            try:
-                for item in api.items(HTTP_ROUTES, namespace):
-                    _answer(api, namespace, item)
-            except httpx.TransportError:
-                # It is away for a moment: asked again.
-                continue
-            except ApiError as problem:
-                if problem.code not in {404, 409}:
-                    problems.append(problem)
-                    return
+    def turn() -> None:
+        for item in api.items(HTTP_ROUTES, namespace):
+            _answer(api, namespace, item)
 
-    playing = threading.Thread(target=play, name="gateway", daemon=True)
-    playing.start()
-    try:
+    with playing(turn, "gateway"):
         yield
-    finally:
-        over.set()
-        playing.join()
-    assert not problems, problems
 
 
 def _answered(item: Json) -> bool:

@@ -8,16 +8,15 @@ another version of it is loaded; an Experiment is active while its Models are re
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import httpx
-from tests.cluster.api import Api, ApiError, Json, Kind
+from tests.cluster.api import Api, Json, Kind
 from tests.cluster.fixtures import Cluster
+from tests.cluster.playing import playing
 
 DEPLOYMENTS: Final = Kind("machinelearning.seldon.io/v1", "seldondeployments")
 EXPERIMENTS: Final = Kind("mlops.seldon.io/v1alpha1", "experiments")
@@ -25,7 +24,6 @@ MODELS: Final = Kind("mlops.seldon.io/v1alpha1", "models")
 _KINDS: Final = {"SeldonDeployment": DEPLOYMENTS, "Experiment": EXPERIMENTS, "Model": MODELS}
 CRASHES: Final = "crash"
 """A version with this in its name never gets ready."""
-_PAUSE_S: Final = 0.1
 
 
 def uri(version: str) -> str:
@@ -140,29 +138,8 @@ def _deployed(item: Json) -> Json:
 @contextmanager
 def operators(api: Api, namespace: str) -> Iterator[None]:
     """For the block, whatever Seldon's operators look at in the namespace gets the status that they would write."""
-    over, problems = threading.Event(), list[Exception]()
-    player = _Player(api, namespace)
-
-    def play() -> None:
-        while not over.wait(_PAUSE_S):
-            try:
-                player.round()
-            except httpx.TransportError:
-                # It is away for a moment: asked again.
-                continue
-            except ApiError as problem:
-                if problem.code not in {404, 409}:
-                    problems.append(problem)
-                    return
-
-    playing = threading.Thread(target=play, name="seldon", daemon=True)
-    playing.start()
-    try:
+    with playing(_Player(api, namespace).round, "seldon"):
         yield
-    finally:
-        over.set()
-        playing.join()
-    assert not problems, problems
 
 
 @dataclass
