@@ -5,5 +5,5 @@ read     streams records back · intents   actions that began and have no end ye
 verify   finds what was edited, removed, moved or cut · export    JSON lines, CloudEvents, OCSF, CSV
 
 Beneath them: identity (who and where we are), clock, uuid7, redact (values → safe plain JSON), folder (files that only we can
-write), tail (where a segment really ends) and syscalls (the few calls whose failure matters).
+write), tail (where a segment really ends, and the next line goes) and syscalls (the few calls whose failure matters).
 """
