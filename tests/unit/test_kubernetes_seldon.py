@@ -206,6 +206,35 @@ def test_a_rollback_to_a_version_of_before_makes_a_predictor_first_and_takes_the
     assert done(moved) == [("add", "/spec/predictors/1/traffic", 100), ("remove", "/spec/predictors/0", None)]
 
 
+def stable_noted(write: Write) -> str:
+    return str(json.loads(write.payload)["notes"]["mlrelease.dev/stable"])
+
+
+def test_each_weight_notes_which_predictor_is_the_stable_one() -> None:
+    found, driver = first(image("main", "1.0", 90), image("canary", "1.1", 10))
+    assert stable_noted(driver.set_weight(found.endpoint, 5000)[0]) == "main"
+    assert stable_noted(driver.abort(found.endpoint)[0]) == "main"
+    assert stable_noted(driver.complete(found.endpoint)[0]) == "canary"
+    assert stable_noted(driver.roll_back(found.endpoint, Artifact("1.0"))[0]) == "main"
+    alone, driver = first(image("main", "1.0"))
+    assert stable_noted(driver.start(alone.endpoint, Artifact("1.1"), 1000)[1]) == "main"
+    assert stable_noted(driver.start(alone.endpoint, Artifact("1.1"), 10_000)[1]) == "canary"
+
+
+def test_a_canary_of_the_version_before_does_not_pass_for_the_stable_one() -> None:
+    """After 1.0 → 1.1, 1.0 gets some requests again: the last promotion noted 1.0 as what was stable before."""
+    noted = {"mlrelease.dev/history": '["1.0"]', "mlrelease.dev/stable": "canary"}
+    found, _ = first(image("main", "1.0", 10), image("canary", "1.1", 90), annotations=noted)
+    assert (found.endpoint.rollout.from_version, found.endpoint.rollout.to_version) == ("1.1", "1.0")
+
+
+def test_each_weight_of_an_experiment_notes_which_candidate_is_the_stable_one() -> None:
+    found, driver = second(("iris", 90), ("iris2", 10))
+    assert stable_noted(driver.set_weight(found.endpoint, 5000)[0]) == "iris"
+    assert stable_noted(driver.abort(found.endpoint)[0]) == "iris"
+    assert stable_noted(driver.roll_back(found.endpoint, Artifact("2"))[0]) == "iris2"
+
+
 def test_a_second_shadow_is_refused_as_seldon_would_and_zero_takes_one_away() -> None:
     found, driver = first(image("main", "1.0", 100), image("copy", "1.1", 20, shadow=True))
     with pytest.raises(Refused, match="Seldon takes one"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ from mlrelease_tui.connectors.kubernetes.reviewing import may
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.rollout import Stamp
-from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.domain.text import SafeText, escape_hidden
 from mlrelease_tui.errors import BackendError, Conflict, NotFound, ReleaseError
 
 MAKE: Final = "make"
@@ -52,19 +53,20 @@ class Run:
 def made(connection: str, context: str, run: Run, effect: Effect, assumes: EndpointExpectation) -> Write:
     """The write that makes the run."""
     place, source = namespace(run.item), name(run.item)
+    words = ["kubectl", "--context", context, "-n", place, "create", "job", run.called, f"--from=cronjob/{source}"]
     return Write(
         connection=connection,
         operation=MAKE,
         target=f"Job {SafeText(place)}/{SafeText(run.called)}",
         call=f"POST jobs/{SafeText(run.called)} from the template of CronJob {SafeText(source)}",
         payload=run.payload(),
-        before=effect.before,
-        after=effect.after,
+        before=escape_hidden(effect.before),
+        after=escape_hidden(effect.after),
         precondition="no Job has this name, and the CronJob is as it was read",
-        undo=effect.undo,
+        undo=escape_hidden(effect.undo),
         assumes=assumes,
         expects=effect.expects,
-        shell=f"kubectl --context {context} -n {place} create job {run.called} --from=cronjob/{source}",
+        shell=shlex.join(words),
         settle_s=effect.settle_s,
     )
 

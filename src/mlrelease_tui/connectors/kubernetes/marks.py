@@ -23,6 +23,9 @@ ALIAS: Final = f"{PREFIX}alias"
 STAMP: Final = f"{PREFIX}stamp"
 HOLD: Final = f"{PREFIX}hold"
 HISTORY: Final = f"{PREFIX}history"
+STABLE: Final = f"{PREFIX}stable"
+"""Where several share the requests: which of them was the stable one when we wrote weights last. Versions alone do not tell, where
+one is put beside its successor again."""
 IMAGE: Final = f"{PREFIX}image"
 LIMIT: Final = 4096
 _WHY: Final = 1024

@@ -19,7 +19,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing as Deployed
 from mlrelease_tui.connectors.kubernetes.workloads.noting import FIRST_BP, Writing, named
 from mlrelease_tui.connectors.kubernetes.workloads.routes_splits import Numbers
-from mlrelease_tui.connectors.kubernetes.workloads.routes_standing import STABLE, Standing
+from mlrelease_tui.connectors.kubernetes.workloads.routes_standing import Standing
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Hold, Phase, Verb
@@ -328,7 +328,7 @@ class RouteDriver(Writing):
                 ops += [*entry.named, test(path, entry.weight)]
                 if entry.weight != wanted:
                     writes.append(add(path, wanted))
-        kept = {STABLE: stable}
+        kept = {marks.STABLE: stable}
         if noted:
             ran = standing.versions[standing.stable]
             kept[marks.HISTORY] = marks.history_text([ran, *marks.history_of(standing.item)])

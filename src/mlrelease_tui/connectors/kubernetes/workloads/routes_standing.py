@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Final
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
@@ -23,10 +22,6 @@ from mlrelease_tui.connectors.kubernetes.workloads.routes_splits import Backend,
 from mlrelease_tui.connectors.kubernetes.workloads.routes_taken import Taken
 from mlrelease_tui.connectors.kubernetes.workloads.steps import steps_of
 from mlrelease_tui.domain.rollout import BindingSource, Stamp
-
-STABLE: Final = f"{marks.PREFIX}stable"
-"""The annotation with the backend that was the stable one when we wrote weights last: versions alone do not tell, where one is put
-beside its successor again."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ class Standing:
         return next((one for one in others if roles[one] == "stable"), others[0] if len(others) == 1 else "")
 
     def _remembered(self, among: Iterable[str]) -> str:
-        noted = text(notes(self.item), STABLE)
+        noted = text(notes(self.item), marks.STABLE)
         if noted:
             return noted if noted in among else ""
         history = marks.history_of(self.item)[:1]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from mlrelease_tui.connectors.api import Artifact
+from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at
 from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, add, copy, remove, test
@@ -161,7 +162,8 @@ class SeldonDriver(Writing):
         now = SafeText(standing.versions[standing.stable])
         undo = f"promote {now} again" if last else "weight 0%"
         effect = Effect(f"{now} gets everything", after, undo, expects, SETTLE_S)
-        return self._patch(tuple(ops), effect, assumes=there, follows=True)
+        noted = {marks.STABLE: called if last or whole else standing.stable}
+        return self._patch(tuple(ops), effect, notes=noted, assumes=there, follows=True)
 
     def advance(self, endpoint: Endpoint) -> tuple[Write, ...]:
         standing = self._standing
@@ -222,7 +224,7 @@ class SeldonDriver(Writing):
             expects,
             SETTLE_S,
         )
-        return (self._patch(tuple(ops), effect),)
+        return (self._patch(tuple(ops), effect, notes={marks.STABLE: kept}),)
 
     def _replaced(self, artifact: Artifact) -> tuple[Write, ...]:
         """A predictor with the version beside the stable one; then everything to it, and the stable one away."""
@@ -340,7 +342,8 @@ class SeldonDriver(Writing):
         after = f"{called} gets everything" if whole else f"{called} {percent(weight_bp)}"
         undo = f"weight {percent(standing.shares[predictor])}"
         effect = Effect(told(standing.shares, standing.versions), after, undo, expects, SETTLE_S)
-        noted = self._noted(standing.versions[standing.stable]) if weight_bp else {}
+        noted = {marks.STABLE: predictor if whole else standing.stable}
+        noted |= self._noted(standing.versions[standing.stable]) if weight_bp else {}
         return self._patch(tuple(ops), effect, notes=noted)
 
     def _somewhere(self) -> Artifact:

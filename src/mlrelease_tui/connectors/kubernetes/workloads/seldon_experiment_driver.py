@@ -246,7 +246,8 @@ class ExperimentDriver(Writing):
         before = told(experiment.shares, experiment.versions)
         effect = Effect(before, after, f"{SafeText(experiment.candidate)} {percent(experiment.weight_bp)}", expects)
         forward = weight_bp and candidate != experiment.stable
-        noted = self._noted(experiment.versions[experiment.stable]) if forward or version else {}
+        noted = {marks.STABLE: candidate if whole else experiment.stable}
+        noted |= self._noted(experiment.versions[experiment.stable]) if forward or version else {}
         return self._patch((*ops, *writes), effect, notes=noted, assumes=assumes)
 
     def _begun(self, endpoint: Endpoint) -> tuple[Write, ...]:

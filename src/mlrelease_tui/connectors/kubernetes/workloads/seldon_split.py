@@ -7,6 +7,7 @@ from functools import cached_property
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
+from mlrelease_tui.connectors.kubernetes.objects import notes, text
 from mlrelease_tui.connectors.kubernetes.workloads.steps import steps_of
 
 
@@ -58,7 +59,10 @@ class Split:
         return steps_of(self.item)
 
     def _noted(self, among: tuple[str, ...]) -> str:
-        """The one of `among` that our promotion noted last, "" for none."""
+        """The one of `among` that our last weights noted, else what a promotion noted before there was such a note; "" for none."""
+        noted = text(notes(self.item), marks.STABLE)
+        if noted:
+            return noted if noted in among else ""
         for version in marks.history_of(self.item)[:1]:
             for one in among:
                 if self.versions[one] == version:
