@@ -159,9 +159,9 @@ class Driver:
         await self.settle()
 
     async def settle(self) -> None:
-        """Wait until nothing is to be drawn."""
+        """Wait until every key was acted on and nothing is to be drawn."""
         await self.pilot.pause()
-        await self.until(lambda: not self.app.draws_pending, "the app to be idle")
+        await self.until(lambda: self.app.keys_done and not self.app.draws_pending, "the app to be idle")
         await self.pilot.pause()
 
     async def until(self, condition: Callable[[], bool], what: str = "it") -> None:

@@ -40,6 +40,11 @@ class InOrderApp(App[None]):
         """Whether keys came that were not looked at yet."""
         return bool(self._typed)
 
+    @property
+    def keys_done(self) -> bool:
+        """Whether every key that came was acted on, as far as can be waited for."""
+        return not self._typed and not (self._acting and self._left_s())
+
     def awaits_focus(self) -> bool:
         """Whether a prompt or menu is open that keys are meant for and that does not have the focus yet."""
         return False
