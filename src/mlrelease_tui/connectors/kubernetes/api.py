@@ -10,13 +10,13 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui.connectors.api import Settings
 from mlrelease_tui.connectors.kubernetes.answers import Gone, Object, refusal_of
 from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
 from mlrelease_tui.connectors.kubernetes.link import CONNECT_S, FIELD_MANAGER, Link
+from mlrelease_tui.connectors.kubernetes.listing import Page, Raw, decoded, event_of, page_of
 from mlrelease_tui.errors import (
     OutcomeUnknown,
     ReleaseError,
@@ -63,23 +63,6 @@ class Resource:
         scope = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
         tail = "".join(f"/{part}" for part in (name, subresource) if part)
         return f"{root}{scope}/{self.plural}{tail}"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A list and the version of the store that it shows: where a watch goes on."""
-
-    items: tuple[Object, ...]
-    resource_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """A page of a list as the server wrote it: each object's JSON, not read yet. `last` with the end of the list."""
-
-    items: tuple[bytes | memoryview, ...]
-    resource_version: str
-    last: bool
 
 
 @dataclass(slots=True)
@@ -138,7 +121,7 @@ class KubeApi:
             items: list[Object] = []
             try:
                 async for page in self.pages(resource, namespace, labels=labels, fields=fields):
-                    items += [_decoded(item) for item in page.items]
+                    items += [decoded(item) for item in page.items]
                     if page.last:
                         return Page(tuple(items), page.resource_version)
             except Gone:
@@ -157,25 +140,11 @@ class KubeApi:
             params["fieldSelector"] = fields
         while True:
             content = await self._read("GET", resource.path(namespace), params, asked=f"list {resource.plural}")
-            page, token = self._page(content, resource)
+            page, token = page_of(content, self.where, resource.plural)
             yield page
             if not token:
                 return
             params["continue"] = token
-
-    def _page(self, content: bytes, resource: Resource) -> tuple[Raw, str]:
-        import msgspec
-
-        try:
-            found = msgspec.json.decode(content, type=_listed())
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UnexpectedAnswer(
-                f"{self.where} lists {resource.plural} in a way that can't be read", hint="is it an API server?"
-            ) from error
-        token = str(found.metadata.get("continue") or "")
-        version = str(found.metadata.get("resourceVersion") or "")
-        # A list of a kind that has no objects may come as null.
-        return Raw(tuple(memoryview(item) for item in found.items or ()), version, not token), token
 
     async def watch(
         self, resource: Resource, namespace: str, since: str, *, timeout_s: float
@@ -196,7 +165,7 @@ class KubeApi:
                 yield None
                 async for text in response.aiter_lines():
                     if text:
-                        yield self._event(text, resource)
+                        yield event_of(text, self.where, resource.plural)
         except (httpx.TransportError, TimeoutError) as error:
             raise await self._lost(error, asked) from error
 
@@ -240,20 +209,6 @@ class KubeApi:
             if fresh is None:
                 raise refusal
             grant = fresh
-
-    def _event(self, text: str, resource: Resource) -> Object:
-        import msgspec
-
-        try:
-            event = msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise UnexpectedAnswer(f"{self.where} sent a watch event that is no JSON", hint="read again") from error
-        if not isinstance(event, dict):
-            raise UnexpectedAnswer(f"{self.where} sent a watch event that is none", hint="read again")
-        if event.get("type") == "ERROR":
-            status = event.get("object") or {}
-            raise refusal_of(self.where, int(status.get("code") or 500), status, f"watch {resource.plural}")
-        return event
 
     # --- writing
 
@@ -431,18 +386,3 @@ class KubeApi:
         if not isinstance(found, dict):
             raise UnexpectedAnswer(f"{self.where}: {asked}: the answer is no object", hint="is it an API server?")
         return found
-
-
-@cache
-def _listed() -> Any:
-    """The type of a list whose objects are not read yet."""
-    import msgspec
-
-    return msgspec.defstruct("Listed", [("items", list[msgspec.Raw] | None), ("metadata", dict[str, Any])])
-
-
-def _decoded(item: bytes | memoryview) -> Object:
-    import msgspec
-
-    found = msgspec.json.decode(item)
-    return found if isinstance(found, dict) else {}
