@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.cluster.api import Json
 from tests.cluster.argo_bench import Bench, seated, told
 from tests.cluster.fixtures import Cluster
 from tests.cluster.verb_table import Row, VerbTable
@@ -100,6 +101,10 @@ CASES = (
 )  # fmt: skip
 
 
+def _noticed(item: Json) -> bool:
+    return bool(item["status"].get("observedGeneration") == str(item["metadata"]["generation"]))
+
+
 def _native(bench: Bench, command: str) -> None:
     word, _, rest = command.partition(" ")
     if word in {"patch", "status"}:
@@ -117,6 +122,8 @@ async def test_each_verb_ends_where_the_native_tool_ends(
     bench = Bench(rollouts, namespace)
     case.state(bench)
     for command in case.native:
+        # The tool waits for nobody: a full promotion of what its controller has not noticed yet is dropped.
+        bench.wait("native", _noticed)
         _native(bench, command)
     async with seated(rollouts.kubeconfig, namespace, tmp_path) as seat:
         await seat.do(case.wish(seat.ref("ours")))
