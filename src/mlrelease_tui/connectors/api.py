@@ -39,7 +39,7 @@ from mlrelease_tui.connectors.factory import Option as Option
 from mlrelease_tui.connectors.factory import Revealable as Revealable
 from mlrelease_tui.connectors.factory import Settings as Settings
 from mlrelease_tui.connectors.factory import no_credential as no_credential
-from mlrelease_tui.domain.connection import ConnectionHealth
+from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.details import Details
 from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.metrics import VariantSample
@@ -48,6 +48,7 @@ from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Stamp
 from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import CredentialError, Forbidden, ReleaseError, Unauthenticated
 
 # --- every connector --------------------------------------------------------------------------------------------------
 
@@ -364,6 +365,13 @@ CAPABILITIES: Mapping[str, type] = MappingProxyType(
     }
 )
 """The word for each capability, as screens and `connections list` show it."""
+
+
+def link_state(error: ReleaseError | None) -> LinkState:
+    """What a look at a backend that ended so says of the connection; None where it went well."""
+    if isinstance(error, Unauthenticated | Forbidden | CredentialError):
+        return LinkState.AUTH
+    return LinkState.OK if error is None else LinkState.DOWN
 
 
 def capabilities(connector: object) -> tuple[str, ...]:

@@ -23,12 +23,13 @@ from mlrelease_tui.connectors.api import (
     MetricSource,
     VersionSource,
     capabilities,
+    link_state,
 )
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.logs import LogWish
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import CredentialError, Forbidden, RateLimited, ReleaseError, TimedOut, Unauthenticated
+from mlrelease_tui.errors import RateLimited, ReleaseError, TimedOut
 from mlrelease_tui.store.details import DetailReading
 from mlrelease_tui.store.facts import (
     ConnectionObserved,
@@ -308,8 +309,7 @@ class Poller:
 
     def _failed(self, name: str, what: str, error: ReleaseError) -> None:
         self._failing.add((name, what))
-        state = LinkState.AUTH if isinstance(error, Unauthenticated | Forbidden | CredentialError) else LinkState.DOWN
-        self._say(name, state, error.code, error.message, error.hint)
+        self._say(name, link_state(error), error.code, error.message, error.hint)
         if what != "probe":
             self._store.emit(ReadFailed(name, what, error.code, error.message, self._now()))
 

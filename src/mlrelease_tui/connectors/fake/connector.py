@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlrelease_tui.connectors.api import Artifact, ModelPage, Receipt, Settings
+from mlrelease_tui.connectors.api import Artifact, ModelPage, Receipt, Settings, link_state
 from mlrelease_tui.connectors.fake.backend import (
     OPERATIONS,
     FakeBackend,
@@ -73,10 +73,9 @@ class FakeConnector:
         try:
             await self._ask("probe")
         except ReleaseError as error:
-            state = LinkState.AUTH if error.code in {"unauthenticated", "forbidden"} else LinkState.DOWN
             return replace(
                 health,
-                state=state,
+                state=link_state(error),
                 error_code=error.code,
                 error=SafeText(error.message),
                 hint=SafeText(error.hint),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from mlrelease_tui.connectors.api import Receipt, Settings, capabilities
+from mlrelease_tui.connectors.api import Receipt, Settings, capabilities, link_state
 from mlrelease_tui.connectors.kubernetes import incluster, kubeconfig
 from mlrelease_tui.connectors.kubernetes.api import KubeApi, Resource
 from mlrelease_tui.connectors.kubernetes.catalogue import Catalogue, Terms
@@ -29,14 +29,14 @@ from mlrelease_tui.connectors.kubernetes.session import Session
 from mlrelease_tui.connectors.kubernetes.shelf import CAME_OR_WENT, Token
 from mlrelease_tui.connectors.kubernetes.workloads import ALL
 from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, Frame, Reading, Wishing, Workload
-from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.connection import ConnectionHealth
 from mlrelease_tui.domain.details import Details
 from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Stamp
 from mlrelease_tui.domain.text import SafeText, raw
-from mlrelease_tui.errors import CredentialError, Forbidden, NotFound, ReleaseError, Unauthenticated
+from mlrelease_tui.errors import NotFound, ReleaseError
 
 KIND: Final = "kubernetes"
 _REMEMBERED: Final = 32
@@ -87,7 +87,7 @@ class KubernetesConnector:
         return ConnectionHealth(
             name=self.name,
             kind=KIND,
-            state=_state_of(error),
+            state=link_state(error),
             environment=self._settings.environment,
             error_code=error.code if error else "",
             error=SafeText(error.message if error else ""),
@@ -286,9 +286,3 @@ def _context_of(settings: Settings) -> Context:
 
 def _wishes(served: Served) -> tuple[Resource, ...]:
     return tuple(resource for workload in ALL if isinstance(workload, Wishing) for resource in workload.wishes(served))
-
-
-def _state_of(error: ReleaseError | None) -> LinkState:
-    if isinstance(error, Unauthenticated | Forbidden | CredentialError):
-        return LinkState.AUTH
-    return LinkState.OK if error is None else LinkState.DOWN

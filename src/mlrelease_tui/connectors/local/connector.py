@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from mlrelease_tui.connectors._blocking import BlockingPool
-from mlrelease_tui.connectors.api import Artifact, Receipt, Settings, capabilities
+from mlrelease_tui.connectors.api import Artifact, Receipt, Settings, capabilities, link_state
 from mlrelease_tui.connectors.local import planning
 from mlrelease_tui.connectors.local.definitions import EndpointDefinition, read_definitions
 from mlrelease_tui.connectors.local.desired import WantedEndpoint, read_desired
@@ -21,7 +21,7 @@ from mlrelease_tui.connectors.local.performing import Performing
 from mlrelease_tui.connectors.local.ports import read_ports
 from mlrelease_tui.connectors.local.reading import Reading, endpoint_of
 from mlrelease_tui.connectors.local.rehearsing import rehearsal
-from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.connection import ConnectionHealth
 from mlrelease_tui.domain.logs import LogTail, LogWish
 from mlrelease_tui.domain.plan import Check, Write
 from mlrelease_tui.domain.refs import EndpointRef
@@ -30,11 +30,9 @@ from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import (
     BackendError,
     Conflict,
-    Forbidden,
     NotFound,
     ReleaseError,
     TimedOut,
-    Unauthenticated,
     UnexpectedAnswer,
     Unreachable,
 )
@@ -92,7 +90,7 @@ class LocalConnector:
         return ConnectionHealth(
             name=self.name,
             kind=KIND,
-            state=_state_of(error),
+            state=link_state(error),
             environment=self._settings.environment,
             error_code=error.code if error else "",
             error=SafeText(error.message if error else ""),
@@ -276,12 +274,6 @@ class LocalConnector:
 
     async def rehearse(self, write: Write) -> tuple[Check, ...]:
         return await self._pool.run(self._settings.timeout_s, rehearsal, self._layout, write)
-
-
-def _state_of(error: ReleaseError | None) -> LinkState:
-    if isinstance(error, Unauthenticated | Forbidden):
-        return LinkState.AUTH
-    return LinkState.OK if error is None else LinkState.DOWN
 
 
 async def _settled(router: TraefikRouter, route: str) -> Observed:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from mlrelease_tui.connectors.api import Settings
+from mlrelease_tui.connectors.api import Settings, link_state
 from mlrelease_tui.connectors.scrape.exposition import Reading, Scrape, parse
 from mlrelease_tui.connectors.scrape.presets import PRESETS
-from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
+from mlrelease_tui.domain.connection import ConnectionHealth
 from mlrelease_tui.domain.metrics import Coverage, VariantSample
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, SeriesSelector, Variant
@@ -60,12 +60,10 @@ class ScrapeConnector:
             if isinstance(result, BaseException) and not isinstance(result, BackendError):
                 raise result
         first = failed[0] if failed else None
-        auth = isinstance(first, Unauthenticated | Forbidden)
-        state = LinkState.OK if first is None else LinkState.AUTH if auth else LinkState.DOWN
         return ConnectionHealth(
             self.name,
             self.kind,
-            state,
+            link_state(first),
             environment=self._settings.environment,
             error_code=first.code if first else "",
             error=SafeText(first.message if first else ""),
