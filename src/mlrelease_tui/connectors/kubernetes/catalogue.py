@@ -22,6 +22,7 @@ from mlrelease_tui.connectors.kubernetes.mirror import Mirror
 from mlrelease_tui.connectors.kubernetes.namespace_world import NamespaceWorld
 from mlrelease_tui.connectors.kubernetes.objects import uid
 from mlrelease_tui.connectors.kubernetes.shelf import Shelves, Token
+from mlrelease_tui.connectors.kubernetes.unreadable import fault, unreadable
 from mlrelease_tui.connectors.kubernetes.workloads.api import (
     Choice,
     Choosing,
@@ -35,7 +36,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import (
 )
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Phase, VerbSupport
-from mlrelease_tui.domain.text import raw
+from mlrelease_tui.domain.text import SafeText, raw
 
 _RESTLESS_S: Final = 5.0
 """Seconds after which an endpoint that is under way is read again though nothing changed: some of what is said of it is a matter of
@@ -83,6 +84,7 @@ class Catalogue:
         self._monotonic = monotonic
         self._entries: dict[str, dict[EndpointRef, _Entry]] = {}
         self._passed_over: dict[str, int] = {}
+        self._faults: dict[str, dict[str, str]] = {}
         self._dirty: dict[str, set[Token]] = {}
         self._reading = asyncio.Lock()
         self._sorted: tuple[Endpoint, ...] = ()
@@ -111,6 +113,15 @@ class Catalogue:
     def passed_over(self) -> int:
         """How many workloads are no endpoints because nothing says which model they serve."""
         return sum(self._passed_over.values())
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What of a namespace could not be looked through, a sentence each."""
+        return tuple(
+            f"{SafeText(kind)} in {SafeText(place) or 'the cluster'} can't be looked through: {SafeText(why)}"
+            for place, found in sorted(self._faults.items())
+            for kind, why in found.items()
+        )
 
     def ailing(self) -> tuple[Ailing, ...]:
         """The endpoints that are not ready, as they were read last."""
@@ -181,7 +192,8 @@ class Catalogue:
     ) -> dict[EndpointRef, _Entry]:
         kept = {(entry.workload.kind, entry.endpoint.uid): entry for entry in before.values()}
         found: dict[EndpointRef, _Entry] = {}
-        for workload, sighting, called in told_apart(sighted(terms, world)):
+        faults: dict[str, str] = {}
+        for workload, sighting, called in told_apart(sighted(terms, world, faults)):
             known = kept.get((workload.kind, uid(sighting.item)))
             same = known is not None and known.called == called
             if known is not None and same and known.touched.isdisjoint(changed) and not self._is_due(known):
@@ -190,8 +202,11 @@ class Catalogue:
                 entry = self._entry(terms, world, (workload, sighting, called), known, seen_at)
             found.setdefault(entry.endpoint.ref, entry)
         self._passed_over[place] = sum(
-            workload.passed_over(world, terms.served) for workload in terms.workloads if isinstance(workload, Choosing)
+            workload.passed_over(world, terms.served)
+            for workload in terms.workloads
+            if isinstance(workload, Choosing) and workload.kind not in faults
         )
+        self._faults[place] = faults
         return found
 
     def _entry(
@@ -205,10 +220,14 @@ class Catalogue:
         workload, sighting, called = seen
         world.take_touched()
         frame = replace(terms.frame, called=called) if called else terms.frame
-        endpoint = workload.read(sighting, world, terms.served, frame).endpoint
         pods = None
-        if isinstance(workload, Podded) and any((item.ready or 0) < (item.desired or 0) for item in endpoint.variants):
-            pods = workload.selector(sighting, world, terms.served)
+        try:
+            endpoint = workload.read(sighting, world, terms.served, frame).endpoint
+            short = any((item.ready or 0) < (item.desired or 0) for item in endpoint.variants)
+            if short and isinstance(workload, Podded):
+                pods = workload.selector(sighting, world, terms.served)
+        except Exception as error:
+            endpoint = unreadable(workload, sighting, frame, error, seen_at)
         about = {("uid", found) for found in (uid(sighting.item), *sighting.claims)}
         touched = world.take_touched() | about
         if known is not None and known.endpoint == endpoint:
@@ -224,7 +243,7 @@ class Catalogue:
         world = NamespaceWorld(self._mirror.shelves(), raw(ref.namespace), terms.choice)
         wanted = self.known(ref)
         frame = replace(terms.frame, called=raw(ref.name))
-        for workload, sighting in sighted(terms, world):
+        for workload, sighting in sighted(terms, world, {}):
             if (workload, sighting.name) == wanted:
                 return workload.read(sighting, world, terms.served, frame)
         return None
@@ -238,13 +257,19 @@ def told_apart(found: Iterable[tuple[Workload, Sighting]]) -> Iterator[tuple[Wor
         yield workload, sighting, addressed(workload.kind, sighting.name) if names[sighting.name] > 1 else ""
 
 
-def sighted(terms: Terms, world: World) -> Iterator[tuple[Workload, Sighting]]:
-    """Every endpoint once: what one workload stands for is no endpoint of another."""
+def sighted(terms: Terms, world: World, faults: dict[str, str]) -> Iterator[tuple[Workload, Sighting]]:
+    """Every endpoint once: what one workload stands for is no endpoint of another. A kind that can't be looked through is told in
+    `faults`, by its name."""
     claimed: set[str] = set()
     for workload in terms.workloads:
         if not workload.needs(terms.served):
             continue
-        for sighting in workload.sightings(world, terms.served):
+        try:
+            seen = tuple(workload.sightings(world, terms.served))
+        except Exception as error:
+            faults[workload.kind] = fault(error)
+            continue
+        for sighting in seen:
             if uid(sighting.item) not in claimed:
                 claimed |= sighting.claims
                 yield workload, sighting

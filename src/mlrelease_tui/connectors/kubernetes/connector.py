@@ -103,7 +103,7 @@ class KubernetesConnector:
         )
 
     def _warnings(self) -> tuple[str, ...]:
-        found = [*warnings_of(self._context), *self.mirror.notes(), *self.session.notes()]
+        found = [*warnings_of(self._context), *self.mirror.notes(), *self.session.notes(), *self._catalogue.faults]
         if passed := self._catalogue.passed_over:
             found.append(f"{passed} other workloads, not models: `all = true` shows them")
         return tuple(found)
