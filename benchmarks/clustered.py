@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.opening import LATE_S, TICK_S
 
 from mlrelease_tui.cli.cockpit import run_cockpit
+from mlrelease_tui.cli.home import ready_the_interpreter
 from mlrelease_tui.outset import begin, load_config
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--notes", type=Path, required=True, help="where to write what the connector did")
     parser.add_argument("--watch", type=Path, help="where to write how late the event loop was")
     chosen = parser.parse_args()
-    gc.disable()  # as the command line does, until all is wired
+    ready_the_interpreter()
     return asyncio.run(_open(chosen))
 
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui.cli.cockpit import run_cockpit
-from mlrelease_tui.cli.home import SWITCH_S
+from mlrelease_tui.cli.home import ready_the_interpreter
 from mlrelease_tui.outset import begin, load_config
 
 if TYPE_CHECKING:
@@ -140,8 +138,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.learn:
         return asyncio.run(_learn(chosen.config))
-    gc.disable()  # as the command line does, until all is wired
-    sys.setswitchinterval(SWITCH_S)
+    ready_the_interpreter()
     return asyncio.run(_open(begin(load_config(chosen.config, os.environ)), chosen))
 
 
