@@ -61,6 +61,26 @@ def deployment(
     }
 
 
+def autoscaler(name: str, deployment: str, *, least: int = 2, most: int = 10) -> Json:
+    """A HorizontalPodAutoscaler of a Deployment by its CPU. Not made by `kubectl autoscale`: its flags change with its version."""
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment},
+            "minReplicas": least,
+            "maxReplicas": most,
+            "metrics": [
+                {
+                    "type": "Resource",
+                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+                }
+            ],
+        },
+    }
+
+
 def service(name: str, app: str = "") -> Json:
     """A Service in front of the pods of `app` (its own name by default), port 80 to 8080."""
     return {

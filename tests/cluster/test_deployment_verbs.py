@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.api import DEPLOYMENTS, REPLICA_SETS, Json, condition
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
-from tests.cluster.manifests import PODS_BEHAVE, deployment
+from tests.cluster.manifests import PODS_BEHAVE, autoscaler, deployment
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.domain.plan import Write
@@ -298,7 +298,7 @@ async def test_scale_goes_by_its_subresource(lab: Lab, operator: Operator) -> No
     assert (after.stable.ready, lab.get("fraud")["spec"]["replicas"]) == (5, 5)
     assert after.stamp is not None
     assert after.stamp.verb == "scale"
-    lab.kubectl("autoscale", "deployment/fraud", "--min=2", "--max=10", "--cpu=80%")
+    lab.cluster.kubectl.apply(autoscaler("fraud", "fraud"), namespace=lab.namespace)
     scaled = await operator.read("fraud")
     assert scaled.labels["scaled by"] == "HPA fraud (2 to 10)"
     assert "HPA fraud" in scaled.support(Verb.SCALE).reason

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.api import DEPLOYMENTS, Json
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
-from tests.cluster.manifests import PODS_BEHAVE, deployment
+from tests.cluster.manifests import PODS_BEHAVE, autoscaler, deployment
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Phase, Stamp, Verb
@@ -177,9 +177,7 @@ async def test_what_the_service_does_not_reach_is_said(lab: Lab, operator: Opera
     await promoted(operator)
     seen = await operator.until(FRONT, lambda found: not found.problems)
     assert seen.variants[1].ready == 1
-    cluster.kubectl(
-        "autoscale", "deployment/fraud-stable", "--min=2", "--max=10", "--cpu=80%", "--namespace", lab.namespace
-    )
+    cluster.kubectl.apply(autoscaler("fraud-stable", "fraud-stable"), namespace=lab.namespace)
     scaled = await operator.read(FRONT)
     assert "HPA fraud-stable (2 to 10) moves the weights by itself" in scaled.problems
     assert "HPA" in scaled.support(Verb.WEIGHT).reason or scaled.support(Verb.WEIGHT).available

@@ -213,6 +213,7 @@ async def test_a_virtual_service_says_nothing_of_its_proxies_and_that_is_said(
     assert "Istio does not say when it is in force" in seen.support(Verb.WEIGHT).native
 
 
+@pytest.mark.usefixtures("control_plane")
 async def test_pods_of_a_canary_that_crash_are_seen_through_the_route_and_it_is_rolled_back(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
@@ -256,6 +257,7 @@ async def test_a_service_that_reaches_nobody_gets_no_requests(
         await operator.plan("missing", lambda driver, endpoint: driver.set_weight(endpoint, 1000))
 
 
+@pytest.mark.usefixtures("control_plane")
 async def test_the_route_is_the_endpoint_and_the_deployments_behind_it_are_none(
     cluster: Cluster, namespace: str
 ) -> None:

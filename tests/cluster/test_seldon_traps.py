@@ -153,6 +153,7 @@ async def test_a_finished_promotion_outlives_the_experiment(bench: Bench, tmp_pa
     assert (bench.served("outlived-a"), [one.version for one in default.variants]) == ("2", ["2"])
 
 
+@pytest.mark.usefixtures("control_plane")
 async def test_models_belong_to_the_experiment_that_splits_between_them(cluster: Cluster, namespace: str) -> None:
     bench = Bench(cluster, namespace)
     with operators(bench.api, namespace):
