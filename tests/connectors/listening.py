@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 
-class Listening:
+class Listening(ABC):
     """Serves each connection by `_serve`, in a task of its own. `port` is the kernel's choice, and stays the same afterwards."""
 
     def __init__(self) -> None:
@@ -47,9 +48,9 @@ class Listening:
         for task in tuple(self._tasks):
             task.cancel()
 
+    @abstractmethod
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, which is closed when this returns."""
-        raise NotImplementedError
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -81,13 +81,13 @@ class Option:
 class ConnectorFactory:
     """What an entry point names. `build` is called once for each configured connection and must not touch the network.
 
-    `prepare` imports what `build` and the first requests will want. The app calls it in a thread before, so that importing does not
-    keep an operator's keys waiting; whether it was called must make no other difference.
+    `modules` are what `build` and the first requests will import. The app imports them in a thread before, so that no key waits;
+    whether it did must make no other difference.
     """
 
     build: Callable[[Settings], Connector]
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
-    prepare: Callable[[], object] = lambda: None
+    modules: tuple[str, ...] = ()
 
     def __call__(self, settings: Settings) -> Connector:
         return self.build(settings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from mlrelease_tui.connectors.api import GROUP, Connector, ConnectorFactory, Settings
@@ -75,7 +76,8 @@ def prepare(kind: str) -> None:
     """Import what connections of `kind` will want. ConfigError where it can't be loaded; what else fails, `connect` tells."""
     factory = load(kind)
     with suppress(Exception, SystemExit):
-        factory.prepare()
+        for name in factory.modules:
+            import_module(name)
 
 
 def connect(kind: str, settings: Settings) -> Connector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +18,7 @@ from mlrelease_tui.store.store import Store
 Wish = TypeVar("Wish", bound=Hashable)
 
 
-class OnDemand(Generic[Wish]):
+class OnDemand(ABC, Generic[Wish]):
     """What reads of endpoints that are made on demand have in common. `deadline_s`: seconds in which an answer must come."""
 
     def __init__(
@@ -37,9 +38,9 @@ class OnDemand(Generic[Wish]):
         self._open: EndpointRef | None = None
         self._under_way: set[Wish] = set()
 
+    @abstractmethod
     async def _answer(self, wish: Wish) -> None:
-        """Read what is wished for `in_flight`, and tell it while its page is open."""
-        raise NotImplementedError
+        """Read what is wished for within `_in_flight`, and tell it while its page is open."""
 
     def _begin(self, wish: Wish) -> None:
         """Single flight: what is under way is not begun again."""

@@ -15,14 +15,6 @@ def _build(settings: Settings) -> Connector:
     return KubernetesConnector(settings)
 
 
-def _prepare() -> None:
-    import httpx  # noqa: F401
-    import msgspec  # noqa: F401
-    import yaml  # noqa: F401
-
-    import mlrelease_tui.connectors.kubernetes.connector  # noqa: F401
-
-
 connect = ConnectorFactory(
     _build,
     {
@@ -37,6 +29,6 @@ connect = ConnectorFactory(
         "in_cluster": Option((bool,), "use the service account of the pod that this runs in"),
         "pass_env": Option((list,), "variables holding secrets that the kubeconfig's exec plugin needs"),
     },
-    _prepare,
+    ("httpx", "msgspec", "yaml", "mlrelease_tui.connectors.kubernetes.connector"),
 )
 """The factory that the entry point `kubernetes` names."""

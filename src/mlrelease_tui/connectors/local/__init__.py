@@ -15,10 +15,6 @@ def _build(settings: Settings) -> Connector:
     return LocalConnector(settings)
 
 
-def _prepare() -> None:
-    import mlrelease_tui.connectors.local.connector  # noqa: F401
-
-
 connect = ConnectorFactory(
     _build,
     {
@@ -26,6 +22,6 @@ connect = ConnectorFactory(
             (str,), "the directory of the local endpoints and their supervisor", required=True, path=True
         )
     },
-    _prepare,
+    ("mlrelease_tui.connectors.local.connector",),
 )
 """The factory that the entry point `local` names."""

@@ -18,12 +18,8 @@ def _build(settings: Settings) -> Connector:
     return ScrapeConnector(settings)
 
 
-def _prepare() -> None:
-    import mlrelease_tui.connectors.scrape.connector  # noqa: F401
-
-
 connect = ConnectorFactory(
     _build,
     {"targets": Option((list,), "addresses to scrape, each a full URL ending in /metrics", required=True)},
-    _prepare,
+    ("mlrelease_tui.connectors.scrape.connector",),
 )

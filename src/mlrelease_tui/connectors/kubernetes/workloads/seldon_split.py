@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
@@ -11,30 +11,30 @@ from mlrelease_tui.connectors.kubernetes.objects import notes, text
 from mlrelease_tui.connectors.kubernetes.workloads.steps import steps_of
 
 
-class Split:
+class Split(ABC):
     """An object that names who shares the requests. A subclass says who they are, what each runs and gets, and which is stable."""
 
     item: Object
 
     @property
+    @abstractmethod
     def members(self) -> tuple[str, ...]:
         """Those that share the requests, by name, in the order of the spec."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def shares(self) -> Mapping[str, int]:
         """Basis points by member."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def versions(self) -> Mapping[str, str]:
         """What each runs."""
-        raise NotImplementedError
 
-    @cached_property
+    @property
+    @abstractmethod
     def stable(self) -> str:
         """The one that users can rely on."""
-        raise NotImplementedError
 
     @property
     def serving(self) -> tuple[str, ...]:
