@@ -80,7 +80,15 @@ async def test_an_object_that_cannot_be_read_is_a_row_that_says_so_and_costs_no_
     assert catalogue.faults == ()
 
 
-async def test_a_kind_that_cannot_be_looked_through_is_told_and_costs_no_other_kind_its_rows() -> None:
+async def test_a_kind_that_cannot_be_looked_through_is_told_and_what_it_may_own_is_not_shown_as_its_own_master() -> (
+    None
+):
     catalogue, found = await looked(Falling(), Deployments())
+    assert found == {}
+    assert catalogue.faults == ("Oddity in ml can't be looked through, so more is not shown there: KeyError: 'spec'",)
+
+
+async def test_what_was_found_before_a_kind_that_cannot_be_looked_through_is_shown() -> None:
+    catalogue, found = await looked(Deployments(), Falling())
     assert sorted(found) == ["fraud", "odd", "search"]
-    assert catalogue.faults == ("Oddity in ml can't be looked through: KeyError: 'spec'",)
+    assert catalogue.faults

@@ -118,7 +118,7 @@ class Catalogue:
     def faults(self) -> tuple[str, ...]:
         """What of a namespace could not be looked through, a sentence each."""
         return tuple(
-            f"{SafeText(kind)} in {SafeText(place) or 'the cluster'} can't be looked through: {SafeText(why)}"
+            f"{SafeText(kind)} in {SafeText(place) or 'the cluster'} can't be looked through, so more is not shown there: {SafeText(why)}"
             for place, found in sorted(self._faults.items())
             for kind, why in found.items()
         )
@@ -259,7 +259,7 @@ def told_apart(found: Iterable[tuple[Workload, Sighting]]) -> Iterator[tuple[Wor
 
 def sighted(terms: Terms, world: World, faults: dict[str, str]) -> Iterator[tuple[Workload, Sighting]]:
     """Every endpoint once: what one workload stands for is no endpoint of another. A kind that can't be looked through is told in
-    `faults`, by its name."""
+    `faults`, by its name, and ends the look."""
     claimed: set[str] = set()
     for workload in terms.workloads:
         if not workload.needs(terms.served):
@@ -267,8 +267,9 @@ def sighted(terms: Terms, world: World, faults: dict[str, str]) -> Iterator[tupl
         try:
             seen = tuple(workload.sightings(world, terms.served))
         except Exception as error:
+            # What comes after it may belong to one of it: shown as an endpoint of its own it could be moved against its owner.
             faults[workload.kind] = fault(error)
-            continue
+            return
         for sighting in seen:
             if uid(sighting.item) not in claimed:
                 claimed |= sighting.claims
