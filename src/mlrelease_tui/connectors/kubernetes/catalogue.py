@@ -118,7 +118,8 @@ class Catalogue:
     def faults(self) -> tuple[str, ...]:
         """What of a namespace could not be looked through, a sentence each."""
         return tuple(
-            f"{SafeText(kind)} in {SafeText(place) or 'the cluster'} can't be looked through, so more is not shown there: {SafeText(why)}"
+            f"{SafeText(kind)} in {SafeText(place) or 'the cluster'} can't be looked through, so more is not shown there: "
+            f"{SafeText(why)}"
             for place, found in sorted(self._faults.items())
             for kind, why in found.items()
         )
