@@ -131,6 +131,16 @@ def history_of(item: Object) -> tuple[str, ...]:
     return tuple(str(version) for version in found) if isinstance(found, list) else ()
 
 
+def stable_of(item: Object, versions: Mapping[str, str]) -> str:
+    """Which of those that share the requests our last write called the stable one, else the one whose version a promotion noted
+    before there was such a note; "" where neither says. `versions` are theirs, by name."""
+    noted = text(notes(item), STABLE)
+    if noted:
+        return noted if noted in versions else ""
+    history = history_of(item)[:1]
+    return next((one for one, version in versions.items() if version in history), "")
+
+
 def history_text(versions: Iterable[str]) -> str:
     """Versions that ran well, newest first, as the annotation's value; each is in it once."""
     return json.dumps(list(dict.fromkeys(versions))[:_REMEMBERED], separators=(",", ":"))

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
-from mlrelease_tui.connectors.kubernetes.objects import count, items, name, namespace, notes, table, text, when
+from mlrelease_tui.connectors.kubernetes.objects import count, items, name, namespace, table, text, when
 from mlrelease_tui.connectors.kubernetes.pods import Identity
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import Standing as Deployed
 from mlrelease_tui.connectors.kubernetes.workloads.pair_standing import role_of
@@ -130,11 +130,7 @@ class Standing:
         return next((one for one in others if roles[one] == "stable"), others[0] if len(others) == 1 else "")
 
     def _remembered(self, among: Iterable[str]) -> str:
-        noted = text(notes(self.item), marks.STABLE)
-        if noted:
-            return noted if noted in among else ""
-        history = marks.history_of(self.item)[:1]
-        return next((one for one in among if self.behind[one].identity.version in history), "")
+        return marks.stable_of(self.item, {one: self.behind[one].identity.version for one in among})
 
     def _oldest(self, among: Iterable[str]) -> str:
         known = {one: since.timestamp() for one in among if (since := self.behind[one].since) is not None}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
-from mlrelease_tui.connectors.kubernetes.objects import notes, text
 from mlrelease_tui.connectors.kubernetes.workloads.steps import steps_of
 
 
@@ -59,15 +58,8 @@ class Split(ABC):
         return steps_of(self.item)
 
     def _noted(self, among: tuple[str, ...]) -> str:
-        """The one of `among` that our last weights noted, else what a promotion noted before there was such a note; "" for none."""
-        noted = text(notes(self.item), marks.STABLE)
-        if noted:
-            return noted if noted in among else ""
-        for version in marks.history_of(self.item)[:1]:
-            for one in among:
-                if self.versions[one] == version:
-                    return one
-        return ""
+        """The one of `among` that our own notes call the stable one, "" for none."""
+        return marks.stable_of(self.item, {one: self.versions[one] for one in among})
 
     def _most(self, among: tuple[str, ...]) -> str:
         """The one of `among` that gets most; of two alike the first, "" where there is none."""
