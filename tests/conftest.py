@@ -15,6 +15,8 @@ from tests.cluster.fixtures import (
     flagger,
     flagger_started,
     gate,
+    gateway_api,
+    istio,
     knative,
     knative_started,
     kserve,
@@ -22,6 +24,7 @@ from tests.cluster.fixtures import (
     metrics,
     namespace,
     rollouts,
+    seldon,
 )
 from tests.cluster.verb_table import VerbTable
 
@@ -33,6 +36,8 @@ __all__ = [
     "flagger",
     "flagger_started",
     "gate",
+    "gateway_api",
+    "istio",
     "knative",
     "knative_started",
     "kserve",
@@ -40,6 +45,7 @@ __all__ = [
     "metrics",
     "namespace",
     "rollouts",
+    "seldon",
 ]
 
 _SNAPSHOTS = Path(__file__).parents[1] / "snapshots"

@@ -1,7 +1,8 @@
 """Fixtures of the cluster tests. `tests/conftest.py` makes them known to every test.
 
 A test that asks for `cluster` runs on the control plane that it starts, or on the cluster that `MLRELEASE_TEST_KUBECONFIG` names. A
-test that asks for `control_plane` or for a controller wants power over the server and is skipped on somebody's cluster.
+test that asks for `control_plane`, for a controller or for definitions of kinds wants power over the server and is skipped on
+somebody's cluster.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final, NoReturn
 import httpx
 import pytest
 from tests.cluster import control_plane as planes
-from tests.cluster import controllers
+from tests.cluster import controllers, definitions
 from tests.cluster import kserve as kserves
 from tests.cluster.api import NAMESPACES, Api, Kubectl
 from tests.cluster.control_plane import ControlPlane
@@ -110,6 +111,27 @@ def control_plane(cluster: Cluster) -> ControlPlane:
     if cluster.own is None:
         pytest.skip(f"wants power over the server, and {KUBECONFIG_VARIABLE} names somebody's cluster")
     return cluster.own
+
+
+# A kind is asked for by each test that makes objects of it, since its neighbours may run in another process, on another server.
+
+
+@pytest.fixture(scope="session")
+def gateway_api(control_plane: ControlPlane) -> None:
+    """The server knows HTTPRoutes."""
+    definitions.gateway_api(control_plane.kubectl)
+
+
+@pytest.fixture(scope="session")
+def istio(control_plane: ControlPlane) -> None:
+    """The server knows VirtualServices."""
+    definitions.istio(control_plane.kubectl)
+
+
+@pytest.fixture(scope="session")
+def seldon(control_plane: ControlPlane) -> None:
+    """The server knows SeldonDeployments, Experiments and Models."""
+    definitions.seldon(control_plane.kubectl)
 
 
 @pytest.fixture

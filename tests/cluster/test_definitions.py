@@ -14,8 +14,8 @@ from tests.cluster.manifests import deployment
 SELDON = Kind("machinelearning.seldon.io/v1", "seldondeployments")
 
 
+@pytest.mark.usefixtures("gateway_api")
 def test_gateway_api_refuses_a_weight_out_of_bounds(control_plane: ControlPlane, namespace: str) -> None:
-    definitions.gateway_api(control_plane.kubectl)
     route = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -29,8 +29,8 @@ def test_gateway_api_refuses_a_weight_out_of_bounds(control_plane: ControlPlane,
         control_plane.kubectl.apply(route, namespace=namespace)
 
 
+@pytest.mark.usefixtures("istio")
 def test_istio_serves_virtual_services(control_plane: ControlPlane, namespace: str) -> None:
-    definitions.istio(control_plane.kubectl)
     routes = [{"destination": {"host": name}, "weight": weight} for name, weight in (("stable", 90), ("canary", 10))]
     service = {
         "apiVersion": "networking.istio.io/v1",
@@ -43,8 +43,8 @@ def test_istio_serves_virtual_services(control_plane: ControlPlane, namespace: s
     assert [entry["weight"] for entry in seen["spec"]["http"][0]["route"]] == [90, 10]
 
 
+@pytest.mark.usefixtures("seldon")
 def test_the_stand_in_for_seldon_keeps_what_it_is_given(control_plane: ControlPlane, namespace: str) -> None:
-    definitions.seldon(control_plane.kubectl)
     predictors = [{"name": "main", "traffic": 90, "graph": {"name": "classifier"}}]
     deployed = {
         "apiVersion": "machinelearning.seldon.io/v1",

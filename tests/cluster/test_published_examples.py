@@ -94,15 +94,13 @@ EXAMPLES: Final = [
 
 @pytest.fixture(scope="module")
 def kinds(control_plane: ControlPlane) -> None:
-    """Every kind of the examples is served."""
+    """The server knows the kinds whose controllers do not run here."""
     definitions.flagger(control_plane.kubectl)
     definitions.kserve(control_plane.kubectl)
     definitions.knative(control_plane.kubectl)
-    definitions.gateway_api(control_plane.kubectl)
-    definitions.istio(control_plane.kubectl)
 
 
-@pytest.mark.usefixtures("kinds")
+@pytest.mark.usefixtures("gateway_api", "istio", "kinds")
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_a_published_example_is_recognised(example: Example, rollouts: Cluster, namespace: str) -> None:
     for item in example.objects():

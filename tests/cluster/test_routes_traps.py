@@ -11,7 +11,6 @@ import pytest
 from tests.cluster import definitions
 from tests.cluster.api import CANARIES, DEPLOYMENTS, HTTP_ROUTES, ROLLOUTS, Json
 from tests.cluster.argo_bench import healthy, seated
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.controllers import Controller
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
@@ -38,16 +37,14 @@ from mlrelease_tui.domain.rollout import Endpoint, Phase, Stamp, Verb
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict, Refused
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.real]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.usefixtures("gateway_api", "istio")]
 
 BOTH = {"fraud-v1": 90, "fraud-v2": 10}
 
 
 @pytest.fixture(scope="module")
-def routed(control_plane: ControlPlane, cluster: Cluster) -> Iterator[str]:
+def routed(cluster: Cluster) -> Iterator[str]:
     """A namespace with the Deployments of the versions 1 and 2; nobody writes the status of routes there."""
-    definitions.gateway_api(control_plane.kubectl)
-    definitions.istio(control_plane.kubectl)
     with cluster.namespace() as namespace:
         bench = Bench(cluster, namespace)
         bench.behind("fraud")
@@ -213,7 +210,6 @@ async def test_a_virtual_service_says_nothing_of_its_proxies_and_that_is_said(
     assert "Istio does not say when it is in force" in seen.support(Verb.WEIGHT).native
 
 
-@pytest.mark.usefixtures("control_plane")
 async def test_pods_of_a_canary_that_crash_are_seen_through_the_route_and_it_is_rolled_back(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
@@ -257,7 +253,6 @@ async def test_a_service_that_reaches_nobody_gets_no_requests(
         await operator.plan("missing", lambda driver, endpoint: driver.set_weight(endpoint, 1000))
 
 
-@pytest.mark.usefixtures("control_plane")
 async def test_the_route_is_the_endpoint_and_the_deployments_behind_it_are_none(
     cluster: Cluster, namespace: str
 ) -> None:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.cluster import definitions
 from tests.cluster.api import DEPLOYMENTS
 from tests.cluster.argo_bench import seated
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fixtures import Cluster
 from tests.cluster.routes_bench import IMAGE, Bench, Meshes, destination_rule, gateway, http_route, virtual_service
 from tests.cluster.verb_table import Row, VerbTable
@@ -27,7 +25,7 @@ from mlrelease_tui.domain.intents import (
 )
 from mlrelease_tui.domain.refs import EndpointRef
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.real]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.usefixtures("gateway_api", "istio")]
 
 HTTP: Final = "HTTPRoute"
 MESH: Final = "Istio VirtualService"
@@ -64,10 +62,8 @@ CASES: Final = (
 
 
 @pytest.fixture(scope="module")
-def routed(control_plane: ControlPlane, cluster: Cluster) -> Iterator[str]:
+def routed(cluster: Cluster) -> Iterator[str]:
     """A namespace with the Deployments of the versions 1 and 2, where routes get their status from the test."""
-    definitions.gateway_api(control_plane.kubectl)
-    definitions.istio(control_plane.kubectl)
     with cluster.namespace() as namespace, gateway(cluster.api, namespace):
         bench = Bench(cluster, namespace)
         bench.behind("fraud", "ours", "native")

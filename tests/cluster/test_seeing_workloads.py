@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.cluster import definitions
 from tests.cluster.api import DEPLOYMENTS, PODS, Json
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
 from tests.cluster.kserve_bench import KnativeMode, Services, StandardMode
@@ -101,12 +99,11 @@ def version_of(pod: Json) -> str:
     return str(pod["metadata"]["labels"]["version"])
 
 
+@pytest.mark.usefixtures("gateway_api", "istio")
 @pytest.mark.parametrize("kind", ["HTTPRoute", "VirtualService"])
 async def test_behind_a_route_the_pods_are_those_of_its_backend_or_subset(
-    control_plane: ControlPlane, cluster: Cluster, namespace: str, kind: str
+    cluster: Cluster, namespace: str, kind: str
 ) -> None:
-    definitions.gateway_api(control_plane.kubectl)
-    definitions.istio(control_plane.kubectl)
     bench = Bench(cluster, namespace)
     bench.behind("fraud")
     if kind == "HTTPRoute":

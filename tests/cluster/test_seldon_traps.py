@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.cluster import definitions
 from tests.cluster.api import DEPLOYMENTS as PLAIN
 from tests.cluster.argo_bench import seated
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.desk import Operator
 from tests.cluster.fixtures import Cluster
 from tests.cluster.manifests import deployment
@@ -36,15 +34,14 @@ from mlrelease_tui.domain.rollout import Phase, Role, Stamp, Verb
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.real]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.usefixtures("seldon")]
 
 STAMP = Stamp("i-x", "weight", SafeText("ben"), SafeText("why"), datetime.now(UTC))
 
 
 @pytest.fixture(scope="module")
-def bench(control_plane: ControlPlane, cluster: Cluster) -> Iterator[Bench]:
+def bench(cluster: Cluster) -> Iterator[Bench]:
     """A namespace where nobody writes the status of Seldon's objects but the test."""
-    definitions.seldon(control_plane.kubectl)
     with cluster.namespace() as namespace:
         yield Bench(cluster, namespace)
 
@@ -153,7 +150,6 @@ async def test_a_finished_promotion_outlives_the_experiment(bench: Bench, tmp_pa
     assert (bench.served("outlived-a"), [one.version for one in default.variants]) == ("2", ["2"])
 
 
-@pytest.mark.usefixtures("control_plane")
 async def test_models_belong_to_the_experiment_that_splits_between_them(cluster: Cluster, namespace: str) -> None:
     bench = Bench(cluster, namespace)
     with operators(bench.api, namespace):

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.cluster import definitions
 from tests.cluster.api import Json
 from tests.cluster.argo_bench import seated
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fixtures import Cluster
 from tests.cluster.seldon_bench import (
     CRASHES,
@@ -41,7 +39,7 @@ from mlrelease_tui.domain.intents import (
 )
 from mlrelease_tui.domain.refs import EndpointRef
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.real]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.usefixtures("seldon")]
 
 FIRST: Final = "SeldonDeployment (Seldon Core 1)"
 SPLIT: Final = "Experiment (Seldon Core 2)"
@@ -64,9 +62,8 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def seldon(control_plane: ControlPlane, cluster: Cluster) -> Iterator[Bench]:
+def bench(cluster: Cluster) -> Iterator[Bench]:
     """A namespace where Seldon's objects get their status from the test."""
-    definitions.seldon(control_plane.kubectl)
     with cluster.namespace() as namespace, operators(cluster.api, namespace):
         yield Bench(cluster, namespace)
 
@@ -115,16 +112,16 @@ FIRST_CASES: Final = (
 
 @pytest.mark.parametrize("case", FIRST_CASES, ids=lambda case: case.label.replace(" ", "-"))
 async def test_each_verb_on_a_seldon_deployment_whose_status_the_test_writes_ends_where_kubectl_ends(
-    seldon: Bench, tmp_path: Path, verb_table: VerbTable, case: Case
+    bench: Bench, tmp_path: Path, verb_table: VerbTable, case: Case
 ) -> None:
     number = FIRST_CASES.index(case)
     ours, native = f"ours-{number}", f"native-{number}"
     for name in (ours, native):
-        seldon.deployed(name, *(predictor(f"p{version}", version, share) for version, share in case.before))
+        bench.deployed(name, *(predictor(f"p{version}", version, share) for version, share in case.before))
     if case.by_hand is not None:
-        case.by_hand(seldon, native)
-    await _done(seldon, ours, tmp_path, case)
-    assert seldon.deployed_end(ours) == seldon.deployed_end(native) == case.end
+        case.by_hand(bench, native)
+    await _done(bench, ours, tmp_path, case)
+    assert bench.deployed_end(ours) == bench.deployed_end(native) == case.end
     told = f"`kubectl patch sdep`: {case.native}" if case.by_hand else case.native
     verb_table.record(Row(FIRST, case.label, case.writes, told, case.end))
 
@@ -173,17 +170,17 @@ SPLIT_CASES: Final = (
 
 @pytest.mark.parametrize("case", SPLIT_CASES, ids=lambda case: case.label.replace(" ", "-"))
 async def test_each_verb_on_an_experiment_whose_status_the_test_writes_ends_where_kubectl_ends(
-    seldon: Bench, tmp_path: Path, verb_table: VerbTable, case: Case
+    bench: Bench, tmp_path: Path, verb_table: VerbTable, case: Case
 ) -> None:
     number = SPLIT_CASES.index(case)
     ours, native = f"split-ours-{number}", f"split-native-{number}"
     for name in (ours, native):
-        seldon.split(name, *(share for _, share in case.before))
+        bench.split(name, *(share for _, share in case.before))
     if case.by_hand is not None:
-        case.by_hand(seldon, native)
-    await _done(seldon, ours, tmp_path, case)
-    seldon.wait(EXPERIMENTS, native, lambda item: seldon.split_end(native) == case.end)
-    assert seldon.split_end(ours) == seldon.split_end(native) == case.end
+        case.by_hand(bench, native)
+    await _done(bench, ours, tmp_path, case)
+    bench.wait(EXPERIMENTS, native, lambda item: bench.split_end(native) == case.end)
+    assert bench.split_end(ours) == bench.split_end(native) == case.end
     told = f"`kubectl patch`: {case.native}" if case.by_hand else case.native
     verb_table.record(Row(SPLIT, case.label, case.writes, told, case.end))
 
@@ -203,20 +200,20 @@ ALONE_CASES: Final = (
 
 @pytest.mark.parametrize("case", ALONE_CASES, ids=lambda case: case.label.replace(" ", "-"))
 async def test_each_verb_on_a_model_whose_status_the_test_writes_ends_where_kubectl_ends(
-    seldon: Bench, tmp_path: Path, verb_table: VerbTable, case: Case
+    bench: Bench, tmp_path: Path, verb_table: VerbTable, case: Case
 ) -> None:
     number = ALONE_CASES.index(case)
     ours, native = f"alone-ours-{number}", f"alone-native-{number}"
-    seldon.apply(model(ours, "1"), model(native, "1"))
+    bench.apply(model(ours, "1"), model(native, "1"))
     for name in (ours, native):
-        seldon.wait(MODELS, name, loaded)
+        bench.wait(MODELS, name, loaded)
     assert case.by_hand is not None
-    case.by_hand(seldon, native)
-    await _done(seldon, ours, tmp_path, case)
+    case.by_hand(bench, native)
+    await _done(bench, ours, tmp_path, case)
 
     def told(name: str) -> str:
-        replicas = seldon.get(MODELS, name)["spec"].get("replicas")
-        return seldon.served(name) + (f", {replicas} replicas asked for" if replicas else "")
+        replicas = bench.get(MODELS, name)["spec"].get("replicas")
+        return bench.served(name) + (f", {replicas} replicas asked for" if replicas else "")
 
     assert told(ours) == told(native) == case.end
     verb_table.record(Row(ALONE, case.label, case.writes, f"`kubectl patch mlm`: {case.native}", case.end))
