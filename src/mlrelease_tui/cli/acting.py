@@ -20,7 +20,7 @@ from mlrelease_tui.cli.action_shapes import (
 )
 from mlrelease_tui.cli.confirming import Answer, confirm
 from mlrelease_tui.cli.finding import read_endpoints
-from mlrelease_tui.cli.output import Output
+from mlrelease_tui.cli.output import Output, Unwritable
 from mlrelease_tui.cli.reading import has_metrics, read_window
 from mlrelease_tui.cli.session import Detached, output_of, with_program
 from mlrelease_tui.cli.settling import settling
@@ -156,8 +156,13 @@ async def _send(program: Program, output: Output, plan: Plan, answer: Answer) ->
     # The precondition kept it out, as it would have a moment earlier.
     code = 4 if result.overtaken else _EXIT[result.kind]
     # It is done and recorded, whether or not anybody is left to read of it.
-    with suppress(BrokenPipeError):
+    try:
         _tell(program, output, plan, result, answer.reason)
+    except BrokenPipeError:
+        pass
+    except Unwritable as error:
+        output.note(f"{result.kind}: {result.message}; {error.message}")
+        output.note(f"  it is recorded: mlrelease audit show {result.intent_id}")
     if detached:
         raise Detached(code)
     return code
@@ -177,7 +182,7 @@ def _left_open(output: Output, plan: Plan) -> int:
         f"nobody waited for the outcome of {plan.verb} {plan.target.id}",
         hint="the next start reads what became of it; `mlrelease audit list` shows it",
     )
-    with suppress(OSError):
+    with suppress(BrokenPipeError, Unwritable):
         if output.as_json:
             output.document(error_shape(error.code, error.message, error.hint, error.exit_code, plan=plan))
         else:
@@ -223,15 +228,19 @@ def _say_stage(action: ActionProgress, said: set[tuple[int, Stage]], output: Out
 
 @contextmanager
 def _stopping() -> Iterator[asyncio.Event]:
-    """While an action is under way a signal means "stop waiting", not "stop in the middle"."""
+    """While an action is under way a signal means "stop waiting", not "stop in the middle".
+
+    One that we were told to ignore stays ignored: under `nohup` a lost session must not end a rollback half-way.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
         loop.add_signal_handler(number, stop.set)
     try:
         yield stop
     finally:
-        for number in _SIGNALS:
+        for number in heard:
             loop.remove_signal_handler(number)
 
 

@@ -46,12 +46,12 @@ def _root(options: Options) -> Path:
     """Where the audit is. Without a configuration the default folder: the past can be read even then."""
     import os
 
-    from mlrelease_tui.bootstrap import load_config
+    from mlrelease_tui.cli.session import config_of
     from mlrelease_tui.config.reading import config_path, empty
 
     if options.config is None and not config_path(None, os.environ).exists():
         return empty(os.environ).audit_dir
-    return load_config(options.config, os.environ).audit_dir
+    return config_of(options).audit_dir
 
 
 def _found(
@@ -202,13 +202,12 @@ def _tell(output: Output, root: Path, found: Verification) -> None:
 
 
 def _export(ctx: click.Context, form: str, since: datetime | None, endpoint: str | None, target: Path | None) -> int:
-    import sys
-
     from mlrelease_tui.audit.export import export
-    from mlrelease_tui.domain.text import escape_hidden
+    from mlrelease_tui.cli.session import output_of
     from mlrelease_tui.errors import UsageError
 
     options = options_of(ctx)
+    output = output_of(options)
     records = reversed(_found(_root(options), limit=None, since=since, endpoint=endpoint))
     lines = export(records, form)
     if target is not None:
@@ -220,11 +219,7 @@ def _export(ctx: click.Context, form: str, since: datetime | None, endpoint: str
                 f"{target} can't be written: {error.strerror}", hint="name a file that isn't there"
             ) from error
         return 0
-    # On a terminal nothing may act; elsewhere the bytes are what was recorded, so that their hash is the record's.
-    on_screen = sys.stdout.isatty()
-    for line in lines:
-        sys.stdout.buffer.write((escape_hidden(line) if on_screen else line).encode("utf-8", "surrogateescape") + b"\n")
-    sys.stdout.buffer.flush()
+    output.exact(lines)
     return 0
 
 

@@ -135,10 +135,10 @@ def _configuration(config: Config | ReleaseError, options: Options, env: Mapping
     from mlrelease_tui.config.reading import config_path
     from mlrelease_tui.errors import ReleaseError
 
-    path = config_path(options.config, env)
     if isinstance(config, ReleaseError):
         yield Finding("configuration", "fail", config.message, config.hint, exit_code=config.exit_code)
         return
+    path = config_path(options.config, env)
     count = len(config.connections)
     yield Finding("configuration", "ok", f"{path}: {count} connections, {len(config.bindings)} bindings")
     for warning in config.warnings:
@@ -169,13 +169,15 @@ def _process() -> Iterator[Finding]:
 
 
 def _connectors() -> Iterator[Finding]:
+    from mlrelease_tui.cli.session import stdout_to_ourselves
     from mlrelease_tui.connectors.plugins import load, plugins
     from mlrelease_tui.errors import ConfigError
 
     for plugin in plugins():
         origin = f"{plugin.kind} from {plugin.distribution} {plugin.version}"
         try:
-            load(plugin.kind)
+            with stdout_to_ourselves():
+                load(plugin.kind)
         except ConfigError as error:
             yield Finding("connector", "fail", error.message, error.hint, exit_code=1)
         else:

@@ -94,16 +94,18 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Nothing escapes as a traceback: locals of a frame may hold a secret."""
     try:
         result = _complete() if VARIABLE in os.environ else _invoke(arguments)
-        sys.stdout.flush()
+        code = result if isinstance(result, int) else 0
     except BrokenPipeError:
-        return _pipe_closed()
+        code = CLOSED_PIPE
     except (KeyboardInterrupt, click.exceptions.Abort):
-        return INTERRUPTED
+        code = INTERRUPTED
     except click.exceptions.Exit as ending:
-        return ending.exit_code
-    except Exception as error:
-        return _failed(error, arguments)
-    return result if isinstance(result, int) else 0
+        code = ending.exit_code
+    except (Exception, SystemExit) as error:
+        # Nothing of ours asks the interpreter to exit: that is a plugin's fault, like any other.
+        code = _failed(error, arguments)
+    _flush()
+    return code
 
 
 def _invoke(arguments: Sequence[str]) -> object:
@@ -118,20 +120,18 @@ def _complete() -> int:
     return shell_complete(root, {}, "mlrelease", VARIABLE, os.environ[VARIABLE])
 
 
-def _pipe_closed() -> int:
-    # What is still buffered can go nowhere; without this the interpreter complains at its end.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
-    return CLOSED_PIPE
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What is still buffered can go nowhere; without this the interpreter complains at its end.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
-def _failed(error: Exception, arguments: Sequence[str]) -> int:
+def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     from mlrelease_tui.cli.failure import report
 
     before = list(arguments)[: list(arguments).index("--")] if "--" in arguments else arguments
-    try:
-        return report(error, as_json="--json" in before)
-    except BrokenPipeError:
-        _pipe_closed()
-        return getattr(error, "exit_code", 1)
+    return report(error, as_json="--json" in before)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+
 import click
 
 from mlrelease_tui.cli.action_shapes import error_shape
-from mlrelease_tui.cli.output import Output
+from mlrelease_tui.cli.output import Output, Unwritable
 from mlrelease_tui.errors import ReleaseError, UsageError
 
 
@@ -15,20 +18,31 @@ class InternalFault(ReleaseError):
     code = "internal"
 
 
-def report(error: Exception, *, as_json: bool) -> int:
+def report(error: BaseException, *, as_json: bool) -> int:
     """Tell it and return the exit code."""
     known = translated(error)
     output = Output.of_process(as_json=as_json, no_color=False)
     if as_json:
-        output.document(error_shape(known.code, known.message, known.hint, known.exit_code))
-    else:
-        output.note(f"mlrelease: {known.message}")
-        if known.hint:
-            output.note(f"  {known.hint}")
+        try:
+            output.document(error_shape(known.code, known.message, known.hint, known.exit_code))
+        except BrokenPipeError:
+            return known.exit_code
+        except Unwritable:
+            # Whoever started us may still see this.
+            pass
+        else:
+            return known.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        with suppress(OSError):
+            error.show(sys.stderr)
+        return known.exit_code
+    output.note(f"mlrelease: {known.message}")
+    if known.hint:
+        output.note(f"  {known.hint}")
     return known.exit_code
 
 
-def translated(error: Exception) -> ReleaseError:
+def translated(error: BaseException) -> ReleaseError:
     """`error` as one of ours. Of an unforeseen one only the type is told: its text may quote a secret."""
     if isinstance(error, ReleaseError):
         return error

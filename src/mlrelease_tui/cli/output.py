@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TextIO
 
 from mlrelease_tui.domain.text import escape_hidden
+from mlrelease_tui.errors import UsageError
 from mlrelease_tui.presentation.glyphs import ASCII, UNICODE, Glyphs, wants_ascii
 from mlrelease_tui.presentation.lines import Line, Role, Span, fit, plain, width_of
 
@@ -31,6 +32,10 @@ _SGR: Final[Mapping[Role, str]] = MappingProxyType(
         Role.CANARY: "36",
     }
 )
+
+
+class Unwritable(UsageError):
+    """Stdout takes nothing more, and not because its reader went away: a full disk, most often."""
 
 
 @dataclass(slots=True)
@@ -60,9 +65,10 @@ class Output:
     # --- results ------------------------------------------------------------------------------------------------------
 
     def line(self, content: Line | str = "") -> None:
-        """One line of text. BrokenPipeError where nobody reads any more."""
-        self.stdout.write(self._shown(content) + "\n")
-        self.stdout.flush()
+        """One line of text. BrokenPipeError where nobody reads any more, Unwritable where it can't be written."""
+        with _writing():
+            self.stdout.write(self._shown(content) + "\n")
+            self.stdout.flush()
 
     def lines(self, contents: Iterable[Line | str]) -> None:
         for content in contents:
@@ -71,8 +77,19 @@ class Output:
     def document(self, content: Mapping[str, object]) -> None:
         """One JSON object on one line, in ASCII, so that it holds no character that a terminal acts on."""
         text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(", ", ": "))
-        self.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
-        self.stdout.flush()
+        with _writing():
+            self.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
+            self.stdout.flush()
+
+    def exact(self, lines: Iterable[str]) -> None:
+        """Lines as they are, byte for byte, so that their hashes hold; on a terminal with nothing in them that it acts on."""
+        on_screen = self.stdout.isatty()
+        for line in lines:
+            shown = escape_hidden(line) if on_screen else line
+            with _writing():
+                self.stdout.buffer.write(shown.encode("utf-8", "surrogateescape") + b"\n")
+        with _writing():
+            self.stdout.buffer.flush()
 
     # --- beside the results -------------------------------------------------------------------------------------------
 
@@ -93,6 +110,16 @@ class Output:
         text = escape_hidden(span.text)
         code = _SGR.get(span.role) if self.color and text.strip() else None
         return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(f"the answer can't be written to stdout: {error.strerror}") from error
 
 
 Cell = Span | str

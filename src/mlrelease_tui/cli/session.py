@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -37,7 +38,8 @@ def config_of(options: Options, env: Mapping[str, str] = os.environ) -> Config:
     """The configuration with `--timeout` put in place of each connection's own."""
     from mlrelease_tui.bootstrap import load_config
 
-    config = load_config(options.config, env)
+    with stdout_to_ourselves():
+        config = load_config(options.config, env)
     if options.timeout_s is None:
         return config
     changed = {
@@ -56,9 +58,10 @@ def with_program(
 
     config = config_of(options, env)
     harden_process()
+    terminal = terminal_prompt()
 
     async def run() -> int:
-        program = build(config, environ=env, prompt=terminal_prompt())
+        program = build(config, environ=env, prompt=terminal)
         try:
             code = await work(program)
         except Detached as detached:
@@ -69,7 +72,15 @@ def with_program(
         await program.close()
         return code
 
-    return asyncio.run(run())
+    with stdout_to_ourselves():
+        return asyncio.run(run())
+
+
+@contextmanager
+def stdout_to_ourselves() -> Iterator[None]:
+    """What a plugin prints goes to stderr meanwhile: stdout is for the answer, which an `Output` made before still writes."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def terminal_prompt() -> Prompt | None:
