@@ -532,7 +532,7 @@ async def test_what_only_waits_to_be_seen_makes_way_for_a_rollback_and_for_nothi
     ended = await first
     assert isinstance(ended, Outcome)
     assert ended.kind is OutcomeKind.UNKNOWN
-    assert "a safer action was sent" in ended.message
+    assert "it made way for a safer action" in ended.message
     assert seat.endpoint.canary is None
     seat.audit_holds()
 

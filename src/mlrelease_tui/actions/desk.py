@@ -211,8 +211,13 @@ class Desk:
 
     async def submit(self, plan: Plan, *, why: str, typed: str = "") -> Outcome | Refusal:
         """Carry a confirmed plan out. Cancelling the caller does not cancel the action: it ends by itself and is recorded."""
-        if plan.target in self._running and not await self._made_way(plan):
-            return Refusal("busy", f"an action on {plan.target} is under way", "wait for its outcome")
+        if plan.target in self._running:
+            # What is under way ends its wait only for a plan that will be sent.
+            refusal = await self._executor.refused(plan, why=why, typed=typed)
+            if refusal is not None:
+                return refusal
+            if not await self._made_way(plan):
+                return Refusal("busy", f"an action on {plan.target} is under way", "wait for its outcome")
         task = asyncio.create_task(self._carry_out(plan, why=why, typed=typed), name=f"action {plan.target}")
         self._running[plan.target] = task
         task.add_done_callback(lambda _: self._running.pop(plan.target, None))

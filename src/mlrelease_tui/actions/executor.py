@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Final
 from mlrelease_tui.actions.journal import Journal
 from mlrelease_tui.actions.omens import FAILED_S, Omens, written_after
 from mlrelease_tui.actions.reading import Reader
+from mlrelease_tui.actions.run import Run, outcome_of
 from mlrelease_tui.connectors.api import Performer
 from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.expectation import (
@@ -35,7 +36,7 @@ from mlrelease_tui.domain.plan import (
 )
 from mlrelease_tui.domain.policy import SECOND_PERSON, Access
 from mlrelease_tui.domain.refs import EndpointRef
-from mlrelease_tui.domain.rollout import Phase, Stamp
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Stamp
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import NotDurable, OutcomeUnknown, ReleaseError, TimedOut, UnexpectedAnswer
 from mlrelease_tui.store.facts import ActionProgressed, Fact
@@ -85,21 +86,33 @@ class Executor:
 
     async def execute(self, plan: Plan, *, by: str, why: str, typed: str = "") -> Outcome | Refusal:
         """Carry `plan` out. A Refusal means that nothing was sent and nothing has changed."""
-        refusal = self._may_run(plan, why=why, typed=typed) or await self._last_look(plan)
+        looked: list[Endpoint] = []
+        refusal = await self.refused(plan, why=why, typed=typed)
+        if refusal is not None:
+            return refusal
+        refusal = await self._last_look(plan, looked.append)
         if refusal is not None:
             await self._record_denied(plan, refusal, why)
             return refusal
         intent_id = await asyncio.to_thread(self._journal.new_intent_id)
         progress = ActionProgress(intent_id, plan, Stage.RECORDING, by, why, self._pace.now())
-        run = _Run(plan, Stamp(intent_id, plan.verb, SafeText(by), SafeText(why), self._pace.now()), progress)
+        before = next((item.stamp for item in looked if item.ref == plan.target), None)
+        run = Run(plan, Stamp(intent_id, plan.verb, SafeText(by), SafeText(why), self._pace.now()), progress, before)
         self._emit(ActionProgressed(progress))
         try:
             await asyncio.to_thread(self._journal.intent, intent_id, plan, why=why, typed=typed)
         except NotDurable as error:
             not_sent = f"nothing was sent: {error.message}"
-            self._progress(run, Stage.ENDED, _outcome(run, OutcomeKind.REJECTED, not_sent))
+            self._progress(run, Stage.ENDED, outcome_of(run, OutcomeKind.REJECTED, not_sent))
             return Refusal(error.code, not_sent, error.hint)
         return await self._run(run)
+
+    async def refused(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
+        """Why `plan` may not be sent, which is recorded; None where it may. Its target is not looked at."""
+        refusal = self._may_run(plan, why=why, typed=typed)
+        if refusal is not None:
+            await self._record_denied(plan, refusal, why)
+        return refusal
 
     def _may_run(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
         now = self._pace.now()
@@ -120,9 +133,9 @@ class Executor:
                 return Refusal("no_reason", "this plan wants a reason", "say why, for those who read the audit")
         return None
 
-    async def _last_look(self, plan: Plan) -> Refusal | None:
+    async def _last_look(self, plan: Plan, seen_at: Callable[[Endpoint], None]) -> Refusal | None:
         """Whether what the plan was made from still holds. Only the first write on each object is asked: later ones build
-        on it."""
+        on it. `seen_at` is shown the endpoints that are read for it."""
         seen: set[str] = set()
         for step in plan.steps:
             subject = subject_of(step.assumes)
@@ -130,7 +143,7 @@ class Executor:
                 continue
             seen.add(subject)
             try:
-                moved = await self._reader.mismatches(step.assumes)
+                moved = await self._reader.mismatches(step.assumes, seen_at)
             except ReleaseError as error:
                 return Refusal(error.code, f"{subject} can't be read now: {error.message}", error.hint)
             if moved:
@@ -156,17 +169,21 @@ class Executor:
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
-    async def _run(self, run: _Run) -> Outcome:
+    async def _run(self, run: Run) -> Outcome:
         started = self._pace.monotonic()
         message, kind, by = "", OutcomeKind.APPLIED, ""
         for index, step in enumerate(run.plan.steps):
-            result = await self._step(run, index, step)
+            try:
+                result = await self._step(run, index, step)
+            except Exception as error:
+                # Nobody foresaw it, so nobody knows how far it came. An action without an end would keep its target for itself.
+                result = StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
             run.results.append(result)
             if result.status is not StepStatus.VERIFIED:
                 kind, message, by = await self._stopped(run, index, result)
                 break
         outcome = replace(
-            _outcome(run, kind, message or f"done: {run.plan.summary}"),
+            outcome_of(run, kind, message or f"done: {run.plan.summary}"),
             by=by,
             duration_s=self._pace.monotonic() - started,
         )
@@ -177,7 +194,7 @@ class Executor:
         self._progress(run, Stage.ENDED, outcome)
         return outcome
 
-    async def _step(self, run: _Run, index: int, step: Write) -> StepResult:
+    async def _step(self, run: Run, index: int, step: Write) -> StepResult:
         run.step = index
         self._progress(run, Stage.SENDING)
         try:
@@ -196,7 +213,7 @@ class Executor:
             await asyncio.to_thread(self._journal.step, run.stamp.intent_id, run.plan, result)
         return result
 
-    async def _perform(self, run: _Run, index: int, step: Write) -> StepResult:
+    async def _perform(self, run: Run, index: int, step: Write) -> StepResult:
         """Send it, once. Anything unforeseen, silence and strange answers count as sent: a connector's fault must not become
         a lie."""
         try:
@@ -205,6 +222,9 @@ class Executor:
                 return StepResult(index, StepStatus.REJECTED, SafeText(f"{step.connection} can't carry out writes"))
             async with asyncio.timeout(PERFORM_DEADLINE_S + step.settle_s):
                 receipt = await connector.perform(step, run.stamp)
+            altered = "; ".join(receipt.altered)
+            detail = SafeText(f"the server wrote something else: {altered}") if altered else receipt.detail
+            return StepResult(index, StepStatus.SENT, detail, receipt.revision, receipt.altered)
         except (OutcomeUnknown, TimedOut, UnexpectedAnswer) as error:
             return StepResult(index, StepStatus.UNKNOWN, SafeText(error.message))
         except TimeoutError:
@@ -213,16 +233,13 @@ class Executor:
             return StepResult(index, StepStatus.REJECTED, SafeText(str(error)), code=error.code)
         except (Exception, SystemExit) as error:
             return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
-        altered = "; ".join(receipt.altered)
-        detail = SafeText(f"the server wrote something else: {altered}") if altered else receipt.detail
-        return StepResult(index, StepStatus.SENT, detail, receipt.revision, receipt.altered)
 
-    async def _verify(self, run: _Run, result: StepResult, step: Write) -> StepResult:
+    async def _verify(self, run: Run, result: StepResult, step: Write) -> StepResult:
         """Read until what the step brings about is seen, the backend says that it failed, `settle_s` seconds passed, or something
         safer wants to begin: then "accepted, not observed"."""
         way = self._ways[run.stamp.intent_id] = asyncio.Event()
         altered = "; ".join(result.observed)
-        omens = Omens(step.expects, run.stamp, self._pace.monotonic, altered=bool(altered))
+        omens = Omens(step.expects, run.stamp, self._pace.monotonic, before=run.before, altered=bool(altered))
         try:
             left = await self._until(step.expects, step.settle_s, way, omens)
         finally:
@@ -232,7 +249,7 @@ class Executor:
         if omens.failed or altered:
             why = omens.failed or result.detail
             return replace(result, status=StepStatus.FAILED, detail=SafeText(why), observed=left)
-        made_way = " (not waited for: a safer action was sent)" if way.is_set() else ""
+        made_way = " (not waited for: it made way for a safer action)" if way.is_set() else ""
         return replace(
             result,
             status=StepStatus.UNKNOWN,
@@ -240,7 +257,7 @@ class Executor:
             observed=left,
         )
 
-    async def _find_out(self, run: _Run, result: StepResult, step: Write) -> StepResult:
+    async def _find_out(self, run: Run, result: StepResult, step: Write) -> StepResult:
         """The answer was lost: read what is so. A write that is still not seen after LOST_ANSWER_S did not happen if the
         state before it is intact; anything else stays unknown."""
         left = await self._until(step.expects, LOST_ANSWER_S)
@@ -262,7 +279,7 @@ class Executor:
             return replace(result, status=StepStatus.REJECTED, detail=detail, observed=left)
         return replace(result, observed=left)
 
-    async def _never_arrived(self, run: _Run, index: int, step: Write) -> bool:
+    async def _never_arrived(self, run: Run, index: int, step: Write) -> bool:
         """Whether it is certain by now that a write whose answer was lost did not happen: nothing moved of what it was planned
         from, it left no stamp, and the backend has looked at all that there is. Only the first write on an object can tell."""
         expects = step.expects
@@ -277,7 +294,7 @@ class Executor:
         stamped = endpoint.stamp is not None and endpoint.stamp.intent_id == run.stamp.intent_id
         return not changed and not stamped and endpoint.rollout.phase is not Phase.UNKNOWN
 
-    async def _stamped(self, run: _Run, index: int, step: Write) -> bool:
+    async def _stamped(self, run: Run, index: int, step: Write) -> bool:
         """Whether the endpoint carries this run's stamp, and only this step can have left it there."""
         expects = step.expects
         earlier = {subject_of(write.expects) for write in run.plan.steps[:index]}
@@ -321,7 +338,7 @@ class Executor:
             pause.cancel()
             told.cancel()
 
-    async def _stopped(self, run: _Run, index: int, result: StepResult) -> tuple[OutcomeKind, str, str]:
+    async def _stopped(self, run: Run, index: int, result: StepResult) -> tuple[OutcomeKind, str, str]:
         """How a run that did not reach its end is told: what is done, what is not, who else wrote."""
         done = f"{index} of {len(run.plan.steps)} steps are done and stay: " if index else ""
         done += "; ".join(step.after for step in run.plan.steps[:index])
@@ -337,46 +354,16 @@ class Executor:
         rest = f"; {done}" if index else ""
         return OutcomeKind.UNKNOWN, f"{what}{rest}; `mlrelease status` reads again", ""
 
-    async def _other_hand(self, run: _Run) -> str:
+    async def _other_hand(self, run: Run) -> str:
         """Who wrote to the endpoint after us, "" where nobody is known to have."""
         if not isinstance(run.plan.target, EndpointRef):
             return ""
         try:
             stamp = (await self._reader.endpoint(run.plan.target)).stamp
-        except ReleaseError:
-            return ""
-        return str(stamp.by) if stamp is not None and written_after(run.stamp, stamp) else ""
+        except Exception:
+            return ""  # whatever it is, nobody is known to have written
+        return str(stamp.by) if stamp is not None and written_after(run.stamp, stamp, run.before) else ""
 
-    def _progress(self, run: _Run, stage: Stage, outcome: Outcome | None = None) -> None:
+    def _progress(self, run: Run, stage: Stage, outcome: Outcome | None = None) -> None:
         run.progress = replace(run.progress, stage=stage, step=run.step, results=tuple(run.results), outcome=outcome)
         self._emit(ActionProgressed(run.progress))
-
-
-class _Run:
-    """One plan on its way: what grows while it runs."""
-
-    def __init__(self, plan: Plan, stamp: Stamp, progress: ActionProgress) -> None:
-        self.plan = plan
-        self.stamp = stamp
-        self.progress = progress
-        self.results: list[StepResult] = []
-        self.step = 0
-
-
-def _outcome(run: _Run, kind: OutcomeKind, message: str) -> Outcome:
-    return Outcome(
-        intent_id=run.stamp.intent_id,
-        kind=kind,
-        plan_hash=run.plan.plan_hash,
-        steps=(*run.results, *_never_sent(run)),
-        message=message,
-        verified=tuple(
-            step.after
-            for step, result in zip(run.plan.steps, run.results, strict=False)
-            if result.status is StepStatus.VERIFIED
-        ),
-    )
-
-
-def _never_sent(run: _Run) -> Sequence[StepResult]:
-    return [StepResult(index, StepStatus.NOT_SENT) for index in range(len(run.results), len(run.plan.steps))]

@@ -14,13 +14,21 @@ the release before may stand for a moment."""
 
 
 class Omens:
-    """The looks at one endpoint after one write. `altered`: its backend wrote something else than it was asked."""
+    """The looks at one endpoint after one write. `before` is the stamp that it carried until then; `altered`: its backend wrote
+    something else than it was asked."""
 
     def __init__(
-        self, expects: Expectation, ours: Stamp, monotonic: Callable[[], float], *, altered: bool = False
+        self,
+        expects: Expectation,
+        ours: Stamp,
+        monotonic: Callable[[], float],
+        *,
+        before: Stamp | None = None,
+        altered: bool = False,
     ) -> None:
         self._expects = expects
         self._ours = ours
+        self._before = before
         self._altered = altered
         self._monotonic = monotonic
         self._since: float | None = None
@@ -31,7 +39,7 @@ class Omens:
         if not isinstance(self._expects, EndpointExpectation):
             return
         failed = failure_of(self._expects, endpoint)
-        by_another = self._altered or written_after(self._ours, endpoint.stamp)
+        by_another = self._altered or written_after(self._ours, endpoint.stamp, self._before)
         elsewhere = by_another and diverted(self._expects, endpoint)
         self._why = failed
         if not failed and not elsewhere:
@@ -53,8 +61,9 @@ class Omens:
         return self._why if self.certain else ""
 
 
-def written_after(ours: Stamp, found: Stamp | None) -> bool:
-    """Whether somebody else is known to have written after us."""
-    if found is None or found.intent_id == ours.intent_id or found.at is None or ours.at is None:
+def written_after(ours: Stamp, found: Stamp | None, before: Stamp | None = None) -> bool:
+    """Whether somebody else is known to have written after us. `before` is the stamp that stood there before we wrote: it is no
+    later one, whatever its clock says."""
+    if found is None or found == before or found.intent_id == ours.intent_id or found.at is None or ours.at is None:
         return False
     return found.at >= ours.at

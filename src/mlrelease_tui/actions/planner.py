@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlrelease_tui.actions.checks import No, artifact, capable, freshness, supported
 from mlrelease_tui.actions.situation import Situation
-from mlrelease_tui.actions.verbs import Draft, Notes, draft
+from mlrelease_tui.actions.verbs import Draft, Notes, draft, lowers
 from mlrelease_tui.connectors.api import AliasMovable
 from mlrelease_tui.domain.action import OpenAction, Stage
 from mlrelease_tui.domain.expectation import AliasExpectation
@@ -57,7 +57,8 @@ def plan(intent: Intent, situation: Situation) -> Plan | Refusal:
 def _nothing_else_open(intent: Intent, situation: Situation, notes: Notes) -> None:
     """One action on a target at a time. One that only waits to see its last write take effect, which may be minutes, makes way
     for what gets back to safety."""
-    target, safe = intent.target.id, direction_of(intent.verb) is Direction.SAFE
+    target = intent.target.id
+    safe = direction_of(intent.verb, lowers_weight=lowers(intent, situation.endpoint)) is Direction.SAFE
     busy = situation.in_flight
     if busy is not None:
         if not (safe and busy.stage is Stage.VERIFYING):

@@ -43,6 +43,16 @@ async def asked(connection: str, read: Awaitable[T]) -> T:
         ) from error
 
 
+def _is_a(kind: type[T], answer: object, connection: str) -> T:
+    """What a connector answered, where it is of the kind that it promises."""
+    if isinstance(answer, kind):
+        return answer
+    raise UnexpectedAnswer(
+        f"the connector of {connection} answered with {type(answer).__name__}, which is no {kind.__name__.lower()}",
+        hint="this is a fault of the connector; its author wants to know",
+    )
+
+
 class Reader:
     """Reads one object at a time through its connection, and lets the store know what it saw."""
 
@@ -65,7 +75,7 @@ class Reader:
             raise Refused(
                 f"{ref.connection} serves no endpoints", hint="`mlrelease connections list` shows what each offers"
             )
-        endpoint = await asked(ref.connection, connector.endpoint(ref))
+        endpoint = _is_a(Endpoint, await asked(ref.connection, connector.endpoint(ref)), ref.connection)
         self._emit(EndpointObserved(endpoint))
         return endpoint
 
@@ -76,7 +86,7 @@ class Reader:
             raise Refused(
                 f"{ref.connection} is no registry", hint="`mlrelease connections list` shows what each offers"
             )
-        model = await asked(ref.connection, connector.model(ref))
+        model = _is_a(Model, await asked(ref.connection, connector.model(ref)), ref.connection)
         self._emit(ModelObserved(model))
         return model
 

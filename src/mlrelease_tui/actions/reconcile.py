@@ -139,6 +139,9 @@ async def _judge(intent: OpenIntent, reader: Reader) -> tuple[str, str]:
         writer = await _last_writer(steps, reader)
     except ReleaseError as error:
         return "indeterminate", f"the target can't be read: {error.message}"
+    except Exception as error:
+        # A connector's odd answer, or a record that somebody edited, must not keep the others from being looked at.
+        return "indeterminate", f"what was read can't be compared: {type(error).__name__}: {error}"
     sent = {step for record in intent.sent if isinstance(step := record.section("action").get("step"), int)}
     return _compare(
         _held(steps, left),

@@ -128,14 +128,22 @@ def weight(intent: SetWeight, situation: Situation, endpoint: Endpoint, notes: N
     if canary.weight_bp == intent.weight_bp:
         reason = f"the canary of {name} already has {percent(intent.weight_bp)}"
         raise No("already_there", reason, "give another weight")
-    lowers = canary.weight_bp is not None and intent.weight_bp < canary.weight_bp
+    down = lowers(intent, endpoint)
     hold = endpoint.rollout.hold
-    if hold is not None and not lowers:
+    if hold is not None and not down:
         raise No("held", f"{name} is {held_by(hold)}", "continue it first")
     steps = capable(situation.driver, Weighable, intent.verb).set_weight(endpoint, intent.weight_bp)
     summary = f"{name}: {canary.version} {percent(canary.weight_bp)} → {percent(intent.weight_bp)}"
-    harmful = not lowers and harm(situation, notes.checks)
-    return Draft(steps, summary, full=intent.weight_bp == ALL_TRAFFIC_BP, harmful=harmful, lowers=lowers)
+    harmful = not down and harm(situation, notes.checks)
+    return Draft(steps, summary, full=intent.weight_bp == ALL_TRAFFIC_BP, harmful=harmful, lowers=down)
+
+
+def lowers(intent: Intent, endpoint: Endpoint | None) -> bool:
+    """Whether the wish is to give the canary less than it is known to have."""
+    canary = endpoint.canary if endpoint is not None else None
+    if not isinstance(intent, SetWeight) or canary is None or canary.weight_bp is None:
+        return False
+    return intent.weight_bp < canary.weight_bp
 
 
 def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:
