@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from mlrelease_tui.connectors import _network
 from mlrelease_tui.connectors.api import ConnectorFactory, Option, Settings
 from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.client import ClientRegistry
@@ -71,7 +72,7 @@ def _checked_url(settings: Settings) -> str:
         ) from error
     if not parts.scheme and url.partition("://")[0] not in _BARE:
         raise ConfigError(
-            f"connection {settings.name}: url {network.without_userinfo(url)!r} has no scheme",
+            f"connection {settings.name}: url {_network.without_userinfo(url)!r} has no scheme",
             hint="http://, https://, sqlite:/// …",
         )
     if parts.scheme in {"http", "https"}:

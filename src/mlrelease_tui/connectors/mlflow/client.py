@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from mlrelease_tui.connectors import _network
 from mlrelease_tui.connectors._blocking import BlockingPool, collector_at_rest
 from mlrelease_tui.connectors.api import Credential
-from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.registry import Deadline, Greeting, Payload
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import (
@@ -88,7 +88,7 @@ class ClientRegistry:
 
     @property
     def address(self) -> str:
-        return network.without_userinfo(self._uri)
+        return _network.without_userinfo(self._uri)
 
     @property
     def credential(self) -> Credential | None:

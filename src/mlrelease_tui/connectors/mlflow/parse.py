@@ -96,7 +96,7 @@ def name_of(item: Payload) -> SafeText:
 
 def _newest(items: Iterable[Payload]) -> str:
     numbers = [raw(text_of(item, "version")) for item in items]
-    return max((number for number in numbers if number.isdecimal()), key=int, default="")
+    return max((number for number in numbers if _is_number(number)), key=int, default="")
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------
@@ -149,9 +149,13 @@ def number_of(item: Payload) -> int:
     """The version's number: MLflow counts versions 1, 2, 3 …"""
     value = item.get("version")
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not text.isascii() or not text.isdecimal() or len(text) > 18:
+    if not isinstance(text, str) or not _is_number(text):
         raise unexpected(f"a version that is no number: {SafeText(value, limit=40)}")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 18
 
 
 def lowest_number(payload: Payload) -> tuple[int, int]:

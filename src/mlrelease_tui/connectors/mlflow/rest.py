@@ -6,9 +6,10 @@ import asyncio
 from typing import Final
 from urllib.parse import quote
 
+from mlrelease_tui.connectors import _network
 from mlrelease_tui.connectors.api import Credential
 from mlrelease_tui.connectors.mlflow import alias as aliasing
-from mlrelease_tui.connectors.mlflow import answers, network
+from mlrelease_tui.connectors.mlflow import answers
 from mlrelease_tui.connectors.mlflow.registry import Deadline, Greeting, Payload
 from mlrelease_tui.connectors.mlflow.transport import Transport
 from mlrelease_tui.domain.text import SafeText
@@ -28,7 +29,7 @@ class RestRegistry:
 
     @property
     def address(self) -> str:
-        return network.without_userinfo(self._transport.url)
+        return _network.without_userinfo(self._transport.url)
 
     @property
     def credential(self) -> Credential | None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui import __version__
+from mlrelease_tui.connectors import _network
 from mlrelease_tui.connectors.api import Credential, CredentialSource, no_credential
 from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.answers import Answer
@@ -58,7 +59,7 @@ class Transport:
         self._renew = renew
         self._environ = environ
         self._certificates = certificates
-        self._proxy = network.proxy_for(url, environ)
+        self._proxy = _network.proxy_for(url, environ)
         self._connect_s = connect_s
         self._max_bytes = max_bytes
         self._opening = asyncio.Lock()
@@ -126,18 +127,11 @@ class Transport:
     def _open(self) -> httpx.AsyncClient:
         import httpx
 
-        context: ssl.SSLContext | bool = True
+        # A plain http address needs no authorities, and loading them takes a tenth of a second.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.url.startswith("https:") or self._proxy.startswith("https:"):
             context = network.trust(self._environ, self._certificates)
-        return httpx.AsyncClient(
-            # A plain http address needs no authorities, and loading them takes a tenth of a second.
-            verify=context if isinstance(context, ssl.SSLContext) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            proxy=self._proxy or None,
-            trust_env=False,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=_MAX_CONNECTIONS),
-            transport=None,
-        )
+        return _network.client(context, self._proxy, limits=httpx.Limits(max_connections=_MAX_CONNECTIONS))
 
     async def _exchange(
         self,
@@ -163,7 +157,8 @@ class Transport:
                     if not location:
                         return answer
                     target = request.url.join(location)
-                    if body is not None or not _same_origin(request.url, target):
+                    # A user in the address would take the place of ours.
+                    if body is not None or target.userinfo or not _same_origin(request.url, target):
                         raise self._redirected(request.url, target)
                     request = self._request(client, method, str(target), {}, None, headers, left, mark)
                 raise UnexpectedAnswer(
@@ -257,13 +252,13 @@ class Transport:
         if isinstance(error, httpx.TimeoutException):
             return silent(self._connection)
         if isinstance(error, httpx.ProxyError):
-            proxy = network.without_userinfo(self._proxy)
+            proxy = _network.without_userinfo(self._proxy)
             return Unreachable(
                 f"the proxy {proxy} refuses to connect to {self.url}", hint="look at HTTPS_PROXY and NO_PROXY"
             )
-        cause = _deepest(error)
+        cause = _network.deepest(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            seen = await asyncio.to_thread(network.fingerprint, self.url, self._connect_s)
+            seen = await asyncio.to_thread(_network.fingerprint, self.url, self._connect_s)
             return Unreachable(
                 f"the certificate of {self.url} is not to be trusted: {SafeText(cause.verify_message)}",
                 hint=f"it shows sha256 {seen or 'unknown'}; if that is right, name its issuer by the key `ca_file`",
@@ -278,7 +273,7 @@ class Transport:
         )
 
     def _through(self) -> str:
-        return f" through the proxy {network.without_userinfo(self._proxy)}" if self._proxy else ""
+        return f" through the proxy {_network.without_userinfo(self._proxy)}" if self._proxy else ""
 
 
 class _Mark:
@@ -328,13 +323,6 @@ def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
         other.host,
         other.port or ports.get(other.scheme),
     )
-
-
-def _deepest(error: BaseException) -> BaseException:
-    seen = error
-    while (inner := seen.__cause__ or seen.__context__) is not None:
-        seen = inner
-    return seen
 
 
 def _why(cause: BaseException) -> str:
