@@ -33,23 +33,26 @@ class _When(click.ParamType[datetime]):
             return value
         text = str(value).strip()
         seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(text[-1:])
-        if seconds is not None and text[:-1].isascii() and text[:-1].isdigit() and len(text) < 10:
-            return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * seconds)
         try:
+            if seconds is not None and text[:-1].isascii() and text[:-1].isdigit() and len(text) < 10:
+                return datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * seconds)
             moment = datetime.fromisoformat(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no moment: give 2026-03-01T09:30:00Z, or 15m, 6h, 2d for how long ago", param, ctx)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _root(options: Options) -> Path:
-    """Where the audit is. Without a configuration the default folder: the past can be read even then."""
+    """Where the audit is. Without a configuration the default folder: the past can be read even then.
+
+    A configuration that was named and is not there is an error: it had another audit, maybe.
+    """
     import os
 
     from mlrelease_tui.cli.session import config_of
-    from mlrelease_tui.config.reading import config_path, empty
+    from mlrelease_tui.config.reading import empty, is_unnamed_and_missing
 
-    if options.config is None and not config_path(None, os.environ).exists():
+    if is_unnamed_and_missing(options.config, os.environ):
         return empty(os.environ).audit_dir
     return config_of(options).audit_dir
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from mlrelease_tui.config.initial import Draft, Value
+from mlrelease_tui.config.schema import BARE_STORES
+from mlrelease_tui.domain.redaction import is_secret_name
 
 _NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _PRODUCTION: Final = re.compile(r"(^|[-_.])(prod|production|live)([-_.]|$)", re.IGNORECASE)
@@ -21,10 +24,11 @@ _PAIR: Final = re.compile(r"^(\s*)([A-Za-z0-9_-]+):\s*(.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One thing found: the connection that it would be, and where it was found."""
+    """One thing found: the connection that it would be, and where it was found. `problem`: why it can be none, "" where it can."""
 
     draft: Draft
     where: str
+    problem: str = ""
 
 
 def discover(env: Mapping[str, str], *, socket: Path = _SOCKET) -> tuple[Found, ...]:
@@ -35,28 +39,40 @@ def discover(env: Mapping[str, str], *, socket: Path = _SOCKET) -> tuple[Found, 
         while name in named:
             name, number = f"{found.draft.name}-{number}", number + 1
         draft = Draft(name, found.draft.kind, found.draft.options, found.draft.environment, found.draft.comment)
-        named[name] = Found(draft, found.where)
+        named[name] = Found(draft, found.where, found.problem)
     return tuple(named.values())
 
 
 def _draft(name: str, kind: str, options: Mapping[str, Value], comment: str) -> Draft:
     environment = "production" if _PRODUCTION.search(name) else ""
     said = f"{comment}; called production because of its name" if environment else comment
-    return Draft(_NAME.sub("-", name).strip("-.")[:60] or kind, kind, options, environment, said)
+    return Draft(_NAME.sub("-", name).strip("-._")[:60] or kind, kind, options, environment, said)
 
 
 def _mlflow(env: Mapping[str, str]) -> Iterator[Found]:
     address = env.get("MLFLOW_TRACKING_URI", "").strip()
     if not address:
         return
-    parts = urlsplit(address)
     said = "from MLFLOW_TRACKING_URI"
-    if parts.scheme and parts.username is not None:
-        address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        said += ", without the user and password in it: configure a credential"
-    if not parts.scheme:
-        address = Path(address).absolute().as_uri()
+    try:
+        parts = urlsplit(address)
+        if parts.scheme and parts.username is not None:
+            address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            said += ", without the user and password in it: configure a credential"
+        if (parts.query or parts.fragment) and (parts.scheme in {"http", "https"} or _holds_secret(parts.query)):
+            address = re.split("[?#]", address, maxsplit=1)[0]
+            said += ", without what follows the path"
+        if not parts.scheme and address not in BARE_STORES:
+            address = Path(address).absolute().as_uri()
+    except (ValueError, FileNotFoundError):
+        # A bad host or port, or a path from a folder that was deleted.
+        yield Found(_draft("registry", "mlflow", {}, said), "MLFLOW_TRACKING_URI", "it is no address")
+        return
     yield Found(_draft("registry", "mlflow", {"url": address}, said), "MLFLOW_TRACKING_URI")
+
+
+def _holds_secret(query: str) -> bool:
+    return any(is_secret_name(name) for name, _ in parse_qsl(query, keep_blank_values=True))
 
 
 def _docker(env: Mapping[str, str], socket: Path) -> Iterator[Found]:
@@ -65,7 +81,7 @@ def _docker(env: Mapping[str, str], socket: Path) -> Iterator[Found]:
         yield Found(_draft("docker", "docker", {"host": host}, "from DOCKER_HOST"), "DOCKER_HOST")
     elif socket.is_socket():
         yield Found(_draft("docker", "docker", {"host": f"unix://{socket}"}, f"found {socket}"), str(socket))
-    folder = Path(env.get("DOCKER_CONFIG") or _home(env) / ".docker") / "contexts" / "meta"
+    folder = (Path(env["DOCKER_CONFIG"]) if env.get("DOCKER_CONFIG") else _home(env) / ".docker") / "contexts" / "meta"
     for path in _sorted(folder.glob("*/meta.json")):
         content = _json(path)
         name = content.get("Name")
@@ -108,7 +124,7 @@ def kube_contexts(text: str) -> list[tuple[str, str]]:
         try:
             entries: Sequence[Any] = json.loads(text).get("contexts") or ()
             return [(str(item["name"]), str((item.get("context") or {}).get("namespace") or "")) for item in entries]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return []
     found: list[tuple[str, str]] = []
     inside = False
@@ -146,7 +162,11 @@ def _scalar(text: str) -> str:
 
 
 def _home(env: Mapping[str, str]) -> Path:
-    return Path(env["HOME"]) if env.get("HOME") else Path.home()
+    try:
+        return Path(env.get("HOME") or Path.home())
+    except RuntimeError:
+        # A container that runs as a number: there is nothing below this.
+        return Path(os.devnull)
 
 
 def _sorted(paths: Iterator[Path]) -> list[Path]:
@@ -159,6 +179,6 @@ def _sorted(paths: Iterator[Path]) -> list[Path]:
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

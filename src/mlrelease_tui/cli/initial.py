@@ -9,6 +9,9 @@ import click
 from mlrelease_tui.cli.options import command, options_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
     from mlrelease_tui.cli.discovering import Found
 
 
@@ -26,9 +29,9 @@ def _init(ctx: click.Context, force: bool, to_stdout: bool) -> int:
     output = output_of(options)
     path = config_path(options.config, os.environ)
     installed = set(names())
-    found = discover(os.environ)
-    usable = [item for item in found if item.draft.kind in installed]
-    unusable = [item for item in found if item.draft.kind not in installed]
+    found = [_judged(item, installed, path) for item in discover(os.environ)]
+    usable = [item for item in found if not item.problem]
+    unusable = [item for item in found if item.problem]
     text = render([item.draft for item in usable], comment="\n".join(_left_out(item) for item in unusable))
     if to_stdout:
         output.lines(text.splitlines())
@@ -55,8 +58,28 @@ def _init(ctx: click.Context, force: bool, to_stdout: bool) -> int:
     return 0
 
 
+def _judged(item: Found, installed: Collection[str], path: Path) -> Found:
+    """`item` with what keeps it out of a configuration: one that can't be loaded must not cost the others theirs."""
+    import os
+    from dataclasses import replace
+
+    from mlrelease_tui.config.initial import render
+    from mlrelease_tui.config.reading import parse
+    from mlrelease_tui.errors import ConfigError
+
+    if item.problem:
+        return item
+    if item.draft.kind not in installed:
+        return replace(item, problem=f"no connector of kind {item.draft.kind!r} is installed")
+    try:
+        parse(render([item.draft]), path, os.environ)
+    except ConfigError as error:
+        return replace(item, problem=error.message.removeprefix(f"{error.path}:{error.line}: "))
+    return item
+
+
 def _left_out(item: Found) -> str:
-    return f"{item.where}: no connector of kind {item.draft.kind!r} is installed"
+    return f"{item.where}: {item.problem}"
 
 
 def _shape(item: Found) -> dict[str, object]:

@@ -18,7 +18,7 @@ def known_names(kind: str, config: Path | None, env: Mapping[str, str] = os.envi
         if kind == "connections":
             return sorted(name for name in tables.get("connections", {}) if _printable(name))
         return _last_known(kind, _state_dir(tables, path, env) / "last-known.json", str(path))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
         return []
 
 

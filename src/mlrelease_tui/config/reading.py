@@ -24,12 +24,35 @@ _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 def config_path(path: Path | None, env: Mapping[str, str]) -> Path:
-    """Where the configuration is: `path` (`--config`), `MLRELEASE_CONFIG`, `$XDG_CONFIG_HOME/mlrelease/config.toml`."""
-    if path is not None:
-        return path.expanduser().absolute()
-    if named := env.get("MLRELEASE_CONFIG"):
-        return Path(named).expanduser().absolute()
-    return _xdg(env, "XDG_CONFIG_HOME", ".config") / "mlrelease" / "config.toml"
+    """Where the configuration is: `path` (`--config`), `MLRELEASE_CONFIG`, `$XDG_CONFIG_HOME/mlrelease/config.toml`.
+
+    ConfigError where that can't be said: an unknown home folder, or a relative path from a folder that was deleted.
+    """
+    named = path if path is not None else Path(found) if (found := env.get("MLRELEASE_CONFIG")) else None
+    if named is None:
+        return _xdg(env, "XDG_CONFIG_HOME", ".config") / "mlrelease" / "config.toml"
+    try:
+        return named.expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError("begins in a home folder that is not known", path=str(named)) from None
+    except FileNotFoundError:
+        raise ConfigError(
+            "is relative, and the current folder was deleted", hint="name it from / on", path=str(named)
+        ) from None
+
+
+def is_unnamed_and_missing(path: Path | None, env: Mapping[str, str]) -> bool:
+    """Whether nobody named a configuration and none is where it is looked for: the one case in which the defaults are meant."""
+    if path is not None or env.get("MLRELEASE_CONFIG"):
+        return False
+    try:
+        config_path(None, env).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        # Whether there is one can't be seen; reading it says why.
+        return False
+    return False
 
 
 def load(
@@ -67,7 +90,7 @@ def parse(
     document = document.replace("\r\n", "\n")
     lines = locate(document)
     tables = _tables(document, path, lines)
-    return Sections(path, lines, env, known_keys, action_ids).config(tables, _default_dirs(env), warnings)
+    return Sections(path, lines, env, known_keys, action_ids).config(tables, lambda: _default_dirs(env), warnings)
 
 
 def empty(env: Mapping[str, str]) -> Config:
@@ -186,8 +209,14 @@ def _xdg(env: Mapping[str, str], variable: str, default: str) -> Path:
     named = env.get(variable, "")
     if named and Path(named).is_absolute():
         return Path(named)
-    home = env.get("HOME")
-    return (Path(home) if home else Path.home()) / default
+    try:
+        return Path(env.get("HOME") or Path.home()) / default
+    except RuntimeError:
+        # A container that runs as a number.
+        raise ConfigError(
+            "this user has no home folder: HOME is not set, and the system knows none",
+            hint="set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME",
+        ) from None
 
 
 def _default_dirs(env: Mapping[str, str]) -> tuple[Path, Path]:

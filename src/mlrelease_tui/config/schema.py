@@ -149,6 +149,15 @@ def any_address(value: object, _base: Path = Path()) -> str:
     return address
 
 
+BARE_STORES: Final = frozenset({"databricks", "databricks-uc", "uc"})
+"""What MLflow takes for a store without any scheme."""
+
+
+def store_address(value: object, base: Path = Path()) -> str:
+    """An address with any scheme, or one of MLflow's bare words."""
+    return value if isinstance(value, str) and value in BARE_STORES else any_address(value, base)
+
+
 def texts(value: object, base: Path = Path()) -> tuple[str, ...]:
     return _array(value, base, text)
 
@@ -177,6 +186,7 @@ TYPES: Final[Mapping[str, Check]] = MappingProxyType(
         "url": web_address,
         "urls": web_addresses,
         "uri": any_address,
+        "store": store_address,
     }
 )
 """Type names that a connector may use for its keys, with what they accept."""
@@ -238,7 +248,7 @@ COMMON_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 BUILT_IN_KEYS: Final[KnownKeys] = MappingProxyType(
     {
-        "mlflow": {"url": "uri required", **_TLS_KEYS},
+        "mlflow": {"url": "store required", **_TLS_KEYS},
         "local": {"directory": "path required"},
         "scrape": {"targets": "urls required"},
         "fake": {"script": "path"},

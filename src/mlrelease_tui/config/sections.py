@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -57,7 +57,8 @@ class Sections:
     known_keys: KnownKeys
     action_ids: Collection[str] | None
 
-    def config(self, tables: Table, dirs: tuple[Path, Path], warnings: tuple[str, ...]) -> Config:
+    def config(self, tables: Table, dirs: Callable[[], tuple[Path, Path]], warnings: tuple[str, ...]) -> Config:
+        """All of the file. `dirs` gives the folders of state and audit where the file names none."""
         self.only((), tables, ("connections", "bindings", "environments", "ui", "policy", "state_dir", "audit_dir"))
         environments = self.environments(self.table((), tables, "environments"))
         connections = {
@@ -66,8 +67,8 @@ class Sections:
         }
         state = self.value((), tables, "state_dir", schema.path)
         audit = self.value((), tables, "audit_dir", schema.path)
-        state_dir = Path(cast(str, state)) if state else dirs[0]
-        audit_dir = Path(cast(str, audit)) if audit else state_dir / "audit" if state else dirs[1]
+        state_dir = Path(cast(str, state)) if state else dirs()[0]
+        audit_dir = Path(cast(str, audit)) if audit else state_dir / "audit" if state else dirs()[1]
         return Config(
             path=self.path,
             connections=MappingProxyType(connections),
