@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -211,27 +211,49 @@ def fields(plan: Plan) -> tuple[str, ...]:
     return ("name", "reason") if plan.level >= Level.NAME else ("reason",)
 
 
-def buttons(plan: Plan, access: Access, now: datetime, said: str, cells: int, *, focused: bool) -> Line:
-    """The last line: what the plan was read from or what keeps it from going, Cancel, and the key that sends."""
+def buttons(
+    plan: Plan, access: Access, now: datetime, said: str, cells: int, *, focused: bool, press: Callable[[str], str]
+) -> Line:
+    """The last line: what the plan was read from or what keeps it from going, Cancel, and the key that sends. `press` names the
+    key of an action of the catalogue."""
     refusal = access.may_write(now)
     if said:
         left = line(Span(f" {said}", Role.WARN))
     elif refusal is not None:
         left = line(
             Span(" READ-ONLY" if refusal.code == "read_only" else f" {refusal.reason}", Role.LOCKED),
-            Span(" W arms", Role.WARN),
+            Span(f" {press('plan.arm')} arms", Role.WARN),
         )
     else:
         at = max((item.observed_at for item in plan.read_from), default=plan.created_at)
         left = line(Span(f" read {at:%H:%M:%S}Z", Role.MUTED))
     cancel = Span("[ Cancel ]", Role.CURSOR if focused else Role.TEXT)
     send = line(
-        "  ", Span("y", Role.KEY), " = ", Span(button(plan), Role.STRONG if refusal is None else Role.MUTED), " "
+        "  ",
+        Span(press("plan.send"), Role.KEY),
+        " = ",
+        Span(button(plan), Role.STRONG if refusal is None else Role.MUTED),
+        " ",
     )
     # The act on the key is what must be readable; what is at the left gives way.
     room = max(cells - width_of(left) - 12, cells // 2 - 12, 10)
     right = (cancel, *clip(send, room))
     return spread(left, right, cells)
+
+
+def missing(plan: Plan, name: str, reason: str, press: Callable[[str], str]) -> str:
+    """What keeps a plan from being sent: a name or a reason that was not typed; "" where nothing does. `press` as for `buttons`."""
+    if plan.level >= Level.NAME and name != target_name(plan):
+        return f"{press('plan.reason')}: type the name {target_name(plan)} first"
+    if plan.level >= Level.NAME and not reason:
+        return f"{press('plan.reason')}: give a reason first"
+    return ""
+
+
+def titled(text: str, glyphs: Glyphs, cells: int) -> Line:
+    """A title in a rule."""
+    head = clip(line(Span(f" {text} ", Role.TITLE)), cells)
+    return (*head, Span(glyphs.rule * (cells - width_of(head)), Role.MUTED))
 
 
 def refused(refusal: Refusal, cells: int) -> list[Line]:
@@ -282,8 +304,15 @@ _STAGES: Final[Mapping[Stage, str]] = MappingProxyType(
 )
 
 
-def outcome(result: Outcome, plan: Plan, action: ActionProgress | None, glyphs: Glyphs, cells: int) -> list[Line]:
-    """What is so now and where it is recorded; then the steps and what was read back."""
+def outcome(
+    result: Outcome,
+    plan: Plan,
+    action: ActionProgress | None,
+    glyphs: Glyphs,
+    cells: int,
+    press: Callable[[str], str],
+) -> list[Line]:
+    """What is so now and where it is recorded; then the steps and what was read back. `press` as for `buttons`."""
     _, role = _OUTCOMES[result.kind]
     came_to = "; ".join(writes.essence(plan, result.steps))
     rows: list[Line] = []
@@ -296,7 +325,8 @@ def outcome(result: Outcome, plan: Plan, action: ActionProgress | None, glyphs: 
             rows += wrapped(f"so far: {came_to}", cells, Role.STRONG, indent=" ")
         if result.kind is OutcomeKind.UNKNOWN:
             rows += wrapped(_UNKNOWN_NEXT, cells, Role.TEXT, indent=" ")
-    rows += wrapped(f"audited: key 6, or mlrelease audit show {result.intent_id}", cells, Role.MUTED, indent=" ")
+    where = f"audited: key {press('app.view_audit')}, or mlrelease audit show {result.intent_id}"
+    rows += wrapped(where, cells, Role.MUTED, indent=" ")
     if action is not None:
         rows += progress(action, glyphs, cells)
     for text in result.verified:

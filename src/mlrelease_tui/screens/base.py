@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input
 
 from mlrelease_tui.domain.refs import EndpointRef
@@ -108,14 +109,35 @@ class ReleaseScreen(FramedScreen):
     @property
     def holds_order(self) -> bool:
         """Whether rows keep their places: the actions menu or a plan is open, and what it is about must not move."""
-        return super().holds_order or (self.planning is not None and self.planning.panel is not None)
+        return super().holds_order or self.panel is not None
 
     def named_keys(self) -> list[Named]:
-        panel = self.planning.panel if self.planning is not None else None
+        panel = self.panel
         if panel is None or self.dock is not None:
             return super().named_keys()
         armed = self.state.access.may_write(self.at) is None
-        return self.footing.of_plan(panel.stance, armed=armed, typing=isinstance(self.focused, Input))
+        typing = isinstance(self.focused, Input)
+        return self.footing.of_plan(panel.stance, armed=armed, typing=typing, readable=panel.readable)
+
+    @property
+    def panel(self) -> PlanPanel | None:
+        """The plan that is open here."""
+        return self.planning.panel if self.planning is not None else None
+
+    @property
+    def front(self) -> Widget | None:
+        return super().front or self.panel
+
+    def take_keys(self) -> None:
+        if self.panel is not None:
+            self.panel.take_keys()
+        else:
+            super().take_keys()
+
+    def on_screen_resume(self) -> None:
+        # Textual calls the frame's own handler too.
+        if self.panel is not None:
+            self.panel.shown_again()
 
     # --- commands
 
@@ -166,7 +188,9 @@ class ReleaseScreen(FramedScreen):
         if self.planning is None:
             from mlrelease_tui.screens.planning import Planning
 
-            self.planning = Planning(self.services, self.glyphs, self.query_one("#work"), self.draw_footer)
+            self.planning = Planning(
+                self.services, self.glyphs, self.query_one("#work"), self.draw_footer, self.pressed
+            )
         await self.planning.open(intent)
         self.call_after_refresh(self.redraw)
 

@@ -36,16 +36,21 @@ class Footing:
             return [("Enter", "take"), *complete, *self.named("prompt.leave")]
         return [("a letter", "chooses"), (self.pressed("dialog.close"), "close")]
 
-    def of_plan(self, stance: Stance, *, armed: bool, typing: bool) -> list[Named]:
-        """What is valid while a plan is open. `typing`: one of its fields has the focus."""
+    def of_plan(self, stance: Stance, *, armed: bool, typing: bool, readable: bool) -> list[Named]:
+        """What is valid while a plan is open. `typing`: one of its fields has the focus. `readable`: it has room to be read."""
         from mlrelease_tui.widgets.plan_panel import Stance
 
         leave = self.pressed("plan.cancel")
-        if stance is not Stance.READY:
-            views = self.named("app.view_audit") if stance is Stance.DONE else []
-            scroll = [("j k", "scroll")] if stance is Stance.DONE else []
-            return [*((key, "audit") for key, _ in views), *scroll, (leave, "close")]
         if typing:
             return [("Enter", "next"), (leave, "back to the keys: nothing is sent while you type")]
+        if stance is not Stance.READY:
+            views = self.named("app.view_audit") if stance is Stance.DONE else []
+            scroll = self._scroll() if stance is Stance.DONE else []
+            return [*((key, "audit") for key, _ in views), *scroll, (leave, "close")]
+        if not readable:
+            return [(leave, "cancel")]
         given = [*([] if armed else self.named("plan.arm")), *self.named("plan.send", "plan.reason")]
-        return [*given, ("j k", "scroll"), *self.named("plan.shell", "plan.copy"), (leave, "cancel")]
+        return [*given, *self._scroll(), *self.named("plan.shell", "plan.copy"), (leave, "cancel")]
+
+    def _scroll(self) -> list[Named]:
+        return [(f"{self.pressed('plan.more')} {self.pressed('plan.less')}", "scroll")]

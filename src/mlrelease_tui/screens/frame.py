@@ -14,6 +14,7 @@ from textual.containers import Vertical
 from textual.events import DescendantFocus
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation import header
@@ -231,13 +232,37 @@ class FramedScreen(Screen[None]):
         """Close the prompt or menu; False where there is none."""
         closed = self._dock.close()
         if closed:
-            self.focus_body()
+            self.take_keys()
         return closed
 
     @cached_property
     def _dock(self) -> Dock:
         # Rows that kept their places while it was open take those that they have now.
         return Dock(self.query_one("#work"), opened=self.draw_footer, closed=self.redraw)
+
+    # --- where keys go
+
+    @property
+    def front(self) -> Widget | None:
+        """What lies over the body and takes all keys, None where nothing does."""
+        return self.dock if self.is_mounted else None
+
+    @property
+    def focus_chain(self) -> list[Widget]:
+        """Where Tab leads: out of what takes all keys it leads nowhere, or keys would do something else than the footer says."""
+        chain, front = super().focus_chain, self.front
+        return chain if front is None else [widget for widget in chain if front in widget.ancestors_with_self]
+
+    def get_focusable_widget_at(self, x: int, y: int) -> Widget | None:
+        """Where a click leads: as `focus_chain`."""
+        found, front = super().get_focusable_widget_at(x, y), self.front
+        if front is None or found is None:
+            return found
+        return found if front in found.ancestors_with_self else None
+
+    def take_keys(self) -> None:
+        """Put the focus where keys go when nothing is docked."""
+        self.focus_body()
 
     def focus_body(self) -> None:
         """Put the focus back where keys move the selection."""

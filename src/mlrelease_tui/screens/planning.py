@@ -21,6 +21,7 @@ from mlrelease_tui.presentation.plan import verb_word
 from mlrelease_tui.screens.services import Services
 from mlrelease_tui.store import select
 from mlrelease_tui.store.state import State
+from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.plan_panel import PlanPanel, Stance
 
 _log = logging.getLogger(__name__)
@@ -28,15 +29,21 @@ _log = logging.getLogger(__name__)
 
 class Planning:
     """At most one panel a screen. `host` is the widget in which it docks; `turned` is called when a plan reached another point
-    of its life, so that the footer names the keys that are valid then."""
+    of its life, so that the footer names the keys that are valid then; `press` names the key of an action of the catalogue."""
 
     def __init__(
-        self, services: Services, glyphs: Glyphs, host: Widget, turned: Callable[[], None] = lambda: None
+        self,
+        services: Services,
+        glyphs: Glyphs,
+        host: Widget,
+        turned: Callable[[], None] = lambda: None,
+        press: Callable[[str], str] = keys.usual,
     ) -> None:
         self._services = services
         self._glyphs = glyphs
         self._host = host
         self._turned = turned
+        self._press = press
         self._panel: PlanPanel | None = None
         self._intent: Intent | None = None
         self._asked = 0
@@ -51,7 +58,9 @@ class Planning:
         """Show the panel and ask for a plan. An open panel is replaced."""
         await self.close()
         self._intent = intent
-        self._panel = PlanPanel(self._glyphs, self._services.now, monotonic=self._services.monotonic, id="plan")
+        self._panel = PlanPanel(
+            self._glyphs, self._services.now, monotonic=self._services.monotonic, press=self._press, id="plan"
+        )
         self._host.screen.add_class("-planning")
         await self._host.mount(self._panel)
         self._plan()

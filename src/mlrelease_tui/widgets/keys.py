@@ -292,6 +292,11 @@ def keymap(preset: str = "default", overrides: Mapping[str, str] = MappingProxyT
     return mapped
 
 
+def usual(identity: str) -> str:
+    """The key that an action has in the catalogue itself, as it is written for people; "" where it has none."""
+    return next((display(key) for key in entry(identity).keys), "")
+
+
 def keys_of(identity: str, mapped: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
     """The keys that an action has under a keymap."""
     return tuple(mapped[identity].split(",")) if identity in mapped else entry(identity).keys

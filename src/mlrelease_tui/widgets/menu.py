@@ -26,7 +26,7 @@ class Item:
 
 
 class Menu(Canvas, can_focus=True):
-    """Posts `Chosen` for an item that can be chosen; Esc posts `Closed`. Other keys do nothing."""
+    """Posts `Chosen` for an item that can be chosen; Esc posts `Closed`. Other keys are the screen's."""
 
     BINDINGS = bindings("dialog")
 

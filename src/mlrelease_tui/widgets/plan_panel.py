@@ -3,6 +3,10 @@
 The focus is on Cancel and Enter never sends. `y` sends only when it is alone: keys of the first half second are dropped, so is a
 `y` with another key right behind it (a paste into a terminal without bracketed paste), and a bracketed paste confirms nothing.
 Keys count in the order in which they were typed, those too that still wait to be handled when the time of `y` is over.
+
+Who types into a field goes on typing there, whatever becomes of the plan meanwhile: letters of a reason are never keys of a plan.
+A plan that came while keys went elsewhere is deaf from the moment at which they reach it. Where it has no room to be read it is
+not sent.
 """
 
 from __future__ import annotations
@@ -17,25 +21,31 @@ from typing import ClassVar, Final
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.events import Key, Paste
+from textual.events import Key
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input
 
 from mlrelease_tui.domain.action import ActionProgress
-from mlrelease_tui.domain.plan import Level, Outcome, Plan, Refusal
+from mlrelease_tui.domain.plan import Outcome, Plan, Refusal
 from mlrelease_tui.domain.policy import READ_ONLY, Access
 from mlrelease_tui.presentation import plan as view
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, line, spread, width_of
+from mlrelease_tui.presentation.lines import Line, Role, Span, clip, line, spread, width
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.alone import Alone
-from mlrelease_tui.widgets.canvas import Canvas
+from mlrelease_tui.widgets.buttons import Buttons
+from mlrelease_tui.widgets.fields import Field, TypedField
+from mlrelease_tui.widgets.menu import Menu
 from mlrelease_tui.widgets.sheet import Sheet
 
 DEAF_S: Final = 0.5
 """Keys within this time of a plan's appearing are dropped: they were typed for something else."""
 PANEL_ROWS: Final = 10
 """Rows of the whole panel where it is docked at the bottom."""
+LEAST_CELLS: Final = 40
+LEAST_LINES: Final = 2
+"""Cells of a line and lines of the body below which a plan cannot be read, and so not be confirmed."""
 
 
 class Stance(StrEnum):
@@ -46,32 +56,6 @@ class Stance(StrEnum):
     REFUSED = "refused"
     SENT = "sent"
     DONE = "done"
-
-
-class TypedField(Input):
-    """A field that must be typed: what is pasted into it is not an answer."""
-
-    def on_paste(self, event: Paste) -> None:
-        event.prevent_default()
-        event.stop()
-
-
-class Buttons(Canvas, can_focus=True):
-    """The last line of the panel. It has the focus, and it drops pastes."""
-
-    def __init__(self, draw: Callable[[], Line], heard: Callable[[Key], None], *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._draw = draw
-        self._heard = heard
-
-    def line_at(self, y: int) -> Line:
-        return self._draw() if y == 0 else EMPTY
-
-    def on_key(self, event: Key) -> None:
-        self._heard(event)
-
-    def on_paste(self, event: Paste) -> None:
-        event.stop()
 
 
 class PlanPanel(Vertical):
@@ -115,14 +99,17 @@ class PlanPanel(Vertical):
         now: Callable[[], datetime],
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        press: Callable[[str], str] = keys.usual,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self._glyphs = glyphs
         self._now = now
         self._monotonic = monotonic
+        self._press = press
         self._access = READ_ONLY
         self._shown_at = float("-inf")
+        self._unread = False
         self._alone = Alone(self, lambda: self.query_one(Buttons), self._send)
         self._said = ""
         self._head = ""
@@ -135,21 +122,22 @@ class PlanPanel(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Sheet(id="plan-title")
-        yield Sheet(id="plan-body", more="j k scroll: ")
+        scroll = f"{self._press('plan.more')} {self._press('plan.less')}"
+        yield Sheet(id="plan-body", more=f"{scroll} scroll: ")
         with Horizontal(id="plan-name-row", classes="field"):
             yield Sheet(id="plan-name-label")
             yield TypedField(compact=True, id="plan-name")
         with Horizontal(id="plan-reason-row", classes="field"):
             yield Sheet(id="plan-reason-label")
-            yield Input(compact=True, id="plan-reason")
-        yield Buttons(self._buttons, self._heard, id="plan-buttons")
+            yield Field(compact=True, id="plan-reason")
+        yield Buttons(self._buttons, self._heard, self._reached, id="plan-buttons")
 
     def on_mount(self) -> None:
         for field in self.query(Input):
             field.cursor_blink = False
         self.query_one("#plan-reason-label", Sheet).show([line(Span(" reason ", Role.MUTED))])
         self._draw()
-        self.query_one(Buttons).focus()
+        self.take_keys()
 
     # --- what is told to it
 
@@ -163,11 +151,21 @@ class PlanPanel(Vertical):
     def present(self, plan: Plan, access: Access) -> None:
         """Show a plan to be confirmed. Typing starts anew: a name typed for another plan confirms nothing."""
         self.stance, self.plan, self._access = Stance.READY, plan, access
-        self._shown_at = self._monotonic()
         self.query_one("#plan-name", Input).value = ""
         self.query_one("#plan-body", Sheet).rewind()
-        self.query_one(Buttons).focus()
+        if not isinstance(self.screen.focused, Input | Menu):
+            self.take_keys()
+        self._unread = self.screen.focused is not self.query_one(Buttons)
+        self.shown_again()
         self._draw()
+
+    def shown_again(self) -> None:
+        """It is seen from now on: keys of the first half second were typed for something else."""
+        self._shown_at = self._monotonic()
+
+    def take_keys(self) -> None:
+        """Keys are for the plan from now on."""
+        self.screen.set_focus(self.query_one(Buttons))
 
     def refuse(self, refusal: Refusal) -> None:
         self.stance, self._refusal = Stance.REFUSED, refusal
@@ -198,6 +196,13 @@ class PlanPanel(Vertical):
 
     # --- keys
 
+    def _reached(self) -> None:
+        """Keys reach the plan from now on."""
+        if self._unread:
+            self._unread = False
+            self.shown_again()
+        self._draw()
+
     def _heard(self, event: Key) -> None:
         """Each key as it reaches the focus. A key that bubbled up to its binding would be overtaken by the one behind it."""
         if self._alone.pending:
@@ -227,16 +232,17 @@ class PlanPanel(Vertical):
 
     def action_send(self) -> None:
         plan = self.plan
-        if plan is None or self.stance is not Stance.READY or self._deaf or self._alone.pending:
+        if plan is None or self.stance is not Stance.READY or self._deaf or self._alone.pending or not self.readable:
             return
         if plan.expired(self._now()):
             self.post_message(self.WantsPlan(self))
             return
         refusal = self._access.may_write(self._now())
         if refusal is not None:
-            self._say("read-only: press W first" if refusal.code == "read_only" else refusal.reason)
+            arm = f"read-only: press {self._press('plan.arm')} first"
+            self._say(arm if refusal.code == "read_only" else refusal.reason)
             return
-        if missing := self._missing(plan):
+        if missing := view.missing(plan, self._value("plan-name"), self._value("plan-reason"), self._press):
             self._say(missing)
             return
         self._alone.begin()
@@ -245,16 +251,8 @@ class PlanPanel(Vertical):
         if not alone:
             self._say("another key came with y: nothing was sent")
             return
-        if self.plan is not None and self.stance is Stance.READY:
+        if self.plan is not None and self.stance is Stance.READY and self.readable:
             self.post_message(self.Send(self, self.plan, self._value("plan-reason"), self._value("plan-name")))
-
-    def _missing(self, plan: Plan) -> str:
-        """What keeps this plan from being sent: a name or a reason that is not given; "" where nothing does."""
-        if plan.level >= Level.NAME and self._value("plan-name") != view.target_name(plan):
-            return f"i: type the name {view.target_name(plan)} first"
-        if plan.level >= Level.NAME and not self._value("plan-reason"):
-            return "i: give a reason first"
-        return ""
 
     def action_arm(self) -> None:
         if self.stance is Stance.READY and not self._deaf:
@@ -284,7 +282,7 @@ class PlanPanel(Vertical):
 
     def action_cancel(self) -> None:
         if isinstance(self.screen.focused, Input):
-            self.query_one(Buttons).focus()
+            self.take_keys()
             return
         if not self._deaf:
             self._alone.give_up()
@@ -297,13 +295,33 @@ class PlanPanel(Vertical):
         if self.plan is not None and event.input.id == "plan-name" and "reason" in view.fields(self.plan):
             self.query_one("#plan-reason", Input).focus()
         else:
-            self.query_one(Buttons).focus()
+            self.take_keys()
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
 
     # --- drawing
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is room to read a plan before it is sent."""
+        fields = 0 if self.plan is None else len(view.fields(self.plan))
+        return self.size.width >= LEAST_CELLS and self._room(fields) >= LEAST_LINES
+
+    def _room(self, fields: int) -> int:
+        """Lines that are left for the body beside title, fields and buttons."""
+        host = self.parent
+        return min(PANEL_ROWS, host.size.height if isinstance(host, Widget) else 0) - 2 - fields
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        """The fields that are shown: those that the plan has, and always the one that somebody types into."""
+        ready = self.plan is not None and self.stance is Stance.READY and self.readable
+        wanted = view.fields(self.plan) if self.plan is not None and ready else ()
+        focused = self.screen.focused
+        typed = focused.id if isinstance(focused, Input) else ""
+        return tuple(name for name in ("name", "reason") if name in wanted or typed == f"plan-{name}")
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
@@ -318,18 +336,18 @@ class PlanPanel(Vertical):
     def _draw(self) -> None:
         if not self.is_mounted:
             return
-        cells = max(self.size.width, 40)
+        cells = max(self.size.width, LEAST_CELLS)
         heading, lines = self._content(cells)
-        wanted = view.fields(self.plan) if self.plan is not None and self.stance is Stance.READY else ()
+        wanted = self._fields
         self.query_one("#plan-name-row").display = "name" in wanted
         self.query_one("#plan-reason-row").display = "reason" in wanted
         if self.plan is not None:
             label = f" type {view.target_name(self.plan)} " if "name" in wanted else ""
             sheet = self.query_one("#plan-name-label", Sheet)
-            sheet.styles.width = min(max(len(label), 8), cells // 2)
+            sheet.styles.width = min(max(width(label), 8), cells // 2)
             sheet.show([line(Span(label, Role.WARN))])
         body = self.query_one("#plan-body", Sheet)
-        room = PANEL_ROWS - 2 - len(wanted)
+        room = max(self._room(len(wanted)), 1)
         body.styles.height = "1fr" if self.screen.has_class("-wide") else min(len(lines), room)
         self.query_one("#plan-title", Sheet).show([heading])
         body.show(lines)
@@ -337,11 +355,15 @@ class PlanPanel(Vertical):
 
     def _content(self, cells: int) -> tuple[Line, list[Line]]:
         plan = self.plan
+
+        def titled(text: str) -> Line:
+            return view.titled(text, self._glyphs, cells)
+
         if self.stance is Stance.REFUSED and self._refusal is not None:
-            return self._titled(f"NO PLAN: {self._head}", cells), view.refused(self._refusal, cells)
+            return titled(f"NO PLAN: {self._head}"), view.refused(self._refusal, cells)
         if plan is None:
             rows = [line(Span(f" {self._said}", Role.WARN))] if self._said else []
-            return self._titled(f"PLAN {self._head}", cells), [
+            return titled(f"PLAN {self._head}"), [
                 *rows,
                 line(Span(" reading and planning ...", Role.MUTED)),
             ]
@@ -349,27 +371,29 @@ class PlanPanel(Vertical):
             ended = (
                 view.refused(self._ending, cells)
                 if isinstance(self._ending, Refusal)
-                else view.outcome(self._ending, plan, self._action, self._glyphs, cells)
+                else view.outcome(self._ending, plan, self._action, self._glyphs, cells, self._press)
             )
-            return self._titled(view.ending_title(plan, self._ending), cells), ended
+            return titled(view.ending_title(plan, self._ending)), ended
         if self.stance is Stance.SENT:
             rows = view.progress(self._action, self._glyphs, cells) if self._action else []
             return (
-                self._titled(f"UNDER WAY: {view.summary(plan) or view.verb_word(plan.verb)}", cells),
+                titled(f"UNDER WAY: {view.summary(plan) or view.verb_word(plan.verb)}"),
                 rows or [line(Span(" recording the intent", Role.MUTED))],
             )
+        if not self.readable:
+            return titled(f"PLAN {view.summary(plan) or view.verb_word(plan.verb)}"), []
         heading = view.title(plan, self._now(), self._glyphs, cells)
         return heading, view.shell(plan, cells) if self._as_shell else view.body(plan, self._glyphs, cells)
 
-    def _titled(self, text: str, cells: int) -> Line:
-        head = clip(line(Span(f" {text} ", Role.TITLE)), cells)
-        return (*head, Span(self._glyphs.rule * (cells - width_of(head)), Role.MUTED))
-
     def _buttons(self) -> Line:
-        cells = max(self.size.width, 40)
+        cells = max(self.size.width, LEAST_CELLS)
         focused = self.query_one(Buttons).has_focus
         if self.plan is not None and self.stance is Stance.READY:
-            return view.buttons(self.plan, self._access, self._now(), self._said, cells, focused=focused)
+            if not self.readable:
+                return clip(line(Span(" too small to send: enlarge the terminal", Role.WARN)), self.size.width)
+            return view.buttons(
+                self.plan, self._access, self._now(), self._said, cells, focused=focused, press=self._press
+            )
         close = line(Span("[ Close ]" if self.stance is not Stance.PLANNING else "[ Cancel ]", Role.CURSOR), " ")
         note = " it goes on if you close this" if self.stance is Stance.SENT else ""
         return spread(line(Span(note, Role.MUTED)), close, cells)

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from mlrelease_tui.presentation.lines import Line, Role, Span, fit
+from mlrelease_tui.widgets.fields import Field
 from mlrelease_tui.widgets.keys import bindings
 from mlrelease_tui.widgets.sheet import Sheet
 
@@ -81,7 +82,7 @@ class Prompt(Vertical):
             label = Sheet(id="label")
             label.styles.width = len(self._label) + 1
             yield label
-            field = Input(self._value, compact=True, select_on_focus=False, id="field")
+            field = Field(self._value, compact=True, select_on_focus=False, id="field")
             # A blinking cursor would send bytes on a screen where nothing happens.
             field.cursor_blink = False
             yield field
