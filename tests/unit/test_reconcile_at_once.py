@@ -197,7 +197,8 @@ async def test_a_step_that_was_answered_is_waited_for_by_nobody(tmp_path: Path) 
 async def test_a_clock_that_was_set_back_keeps_nothing_open(tmp_path: Path) -> None:
     seat, _ = await left_behind(tmp_path, SetWeight(FRAUD, 5000))
     seat.clock.wall = START.replace(year=2020)
-    assert await seat.desk.reconcile(patient=False) == ()
+    assert await seat.desk.reconcile() == ()
+    assert seat.clock.elapsed_s == pytest.approx(LOST_ANSWER_S)
     assert told(seat) == ["not_applied"]
 
 

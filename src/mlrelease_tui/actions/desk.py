@@ -63,7 +63,7 @@ class Desk:
         self._pace = pace or Pace()
         self._reader = Reader(connectors, store.emit)
         self._executor = Executor(self._reader, journal, store.emit, lambda: store.state.access, self._pace)
-        self._reconciler = Reconciler(journal, self._reader, self._pace)
+        self._reconciler = Reconciler(journal, self._reader, self._pace, lambda: {item.intent_id for item in self.busy})
         self._running: dict[TargetRef, asyncio.Task[Outcome | Refusal]] = {}
 
     # --- writes armed or not ------------------------------------------------------------------------------------------
@@ -109,6 +109,9 @@ class Desk:
 
     async def prepare(self, intent: Intent) -> Plan | Refusal:
         """Read what the intent needs, now, and plan from that alone."""
+        # Another session may have begun something since the last look. Where the audit can't be read, nothing will be sent either.
+        with suppress(NotDurable):
+            self._observed(await self._reconciler.listed())
         try:
             situation = await self._situation(intent)
         except NotFound as error:

@@ -17,6 +17,7 @@ from mlrelease_tui.domain.intents import Intent, MoveAlias, PromoteVersion, Roll
 from mlrelease_tui.domain.plan import Outcome, Plan, Refusal, StepResult, Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.text import SafeText, raw
+from mlrelease_tui.errors import NotDurable
 
 _VERSION_INTENTS: Final = (PromoteVersion, RollBack, MoveAlias)
 
@@ -26,6 +27,7 @@ class Journal:
 
     def __init__(self, log: AuditLog) -> None:
         self._log = log
+        self._begun: set[str] = set()
 
     @property
     def operator(self) -> str:
@@ -55,7 +57,12 @@ class Journal:
             "why": {"reason": why},
             "confirm": {"level": int(plan.level), "typed": bool(typed)},
         }
+        self._begun.add(intent_id)
         self._log.append("intent", body, record_id=intent_id)
+
+    def began(self, intent_id: str) -> bool:
+        """Whether this journal, not another session of the same user, wrote that intent."""
+        return intent_id in self._begun
 
     def sent(self, intent_id: str, plan: Plan, index: int) -> None:
         """The write `index` is about to leave."""
@@ -133,7 +140,37 @@ class Journal:
         return tuple(entry_of(record) for record in reversed(found))
 
     def open_intents(self) -> tuple[OpenIntent, ...]:
-        return open_intents(self._log)
+        try:
+            return open_intents(self._log)
+        except OSError as error:
+            raise _unreadable(error, self._log) from error
+
+    def seq_of(self, intent_id: str) -> int | None:
+        """Where in this chain the intent stands; None where it was not begun by this user on this host."""
+        try:
+            found = self._log.records(limit=1, kind="intent", intent_id=intent_id)
+        except OSError as error:
+            raise _unreadable(error, self._log) from error
+        return found[0].seq if found else None
+
+    def age_s(self, record: AuditRecord, monotonic_s: float) -> float | None:
+        """How long ago a record was written, in seconds, by the clock that never steps and says `monotonic_s` now; None where the
+        record is of another boot, or does not say."""
+        time = record.section("time")
+        then = time.get("monotonic_ns")
+        if time.get("boot_id") != self._log.identity.process.boot_id or not time.get("boot_id"):
+            return None
+        if not isinstance(then, str) or not then.isdecimal():
+            return None
+        age_s = monotonic_s - int(then) / 1e9
+        return age_s if age_s >= 0 else None
+
+
+def _unreadable(error: OSError, log: AuditLog) -> NotDurable:
+    return NotDurable(
+        f"the audit under {log.directory} can't be read: {error.strerror or error}",
+        hint="what is open in it must be known before anything is sent",
+    )
 
 
 def open_action(intent: OpenIntent) -> OpenAction:
@@ -164,8 +201,18 @@ def steps_of(intent: OpenIntent) -> tuple[tuple[Expectation, Expectation], ...]:
         return tuple(
             (from_data(_object(step["assumes"])), from_data(_object(step["expects"]))) for step in map(_object, steps)
         )
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return ()
+
+
+def revision_of(intent: OpenIntent, object_id: str) -> str | None:
+    """The revision of an object from which the intent was planned; None where the record does not say."""
+    read_from = intent.intent.section("action").get("read_from")
+    for item in read_from if isinstance(read_from, list) else ():
+        if isinstance(item, dict) and item.get("object") == object_id:
+            revision = item.get("revision")
+            return revision if isinstance(revision, str) and revision else None
+    return None
 
 
 def best_effort_of(intent: OpenIntent, step: object) -> bool:

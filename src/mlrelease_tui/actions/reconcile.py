@@ -1,23 +1,26 @@
 """What a dead process left open: read the target, compare with what each write assumed and expected, say which.
 
 Nothing is ever sent again. Results: applied · not_applied · partial (some steps of several) · superseded (someone wrote
-since) · indeterminate (it can't be read or fits nothing; stays open).
+since) · indeterminate (it can't be read or fits nothing; stays open). Where the audit itself holds what became of a write, that
+counts, however the target moved on since.
 
 What left a moment ago may still be on its way: "not applied" and "partial" are recorded LOST_ANSWER_S seconds after the last
 unanswered write left, not before. Until then the intent stays open, with what was seen so far. Nobody has to wait for that: a
-later action on the target supersedes it, and the preconditions of both keep a late write from being lost on either side.
+later action on the target supersedes it, and the preconditions of both keep a late write from being lost on either side. Those
+seconds are counted by the clock that never steps; by the wall only where the machine was started anew since.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from mlrelease_tui.actions.executor import LOST_ANSWER_S, Pace
-from mlrelease_tui.actions.journal import Journal, best_effort_of, open_action, steps_of
+from mlrelease_tui.actions.journal import Journal, best_effort_of, open_action, revision_of, steps_of
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.audit.intents import OpenIntent
 from mlrelease_tui.audit.record import AuditRecord
@@ -30,15 +33,25 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{
 
 _MAY_CHANGE: Final = frozenset({"not_applied", "partial"})
 _LONGEST_SETTLING: Final = timedelta(seconds=LOST_ANSWER_S)
+_STEP: Final = timedelta(seconds=1)
+"""By less the wall clock is not said to have stepped."""
+
+REFUSED: Final = "its write was refused: nothing was changed"
 
 
 class Reconciler:
-    """Looks at open intents, each by itself. Several looks at once are fine: what one has recorded no other records again."""
+    """Looks at open intents, each by itself. Several looks at once are fine: what one has recorded no other records again.
 
-    def __init__(self, journal: Journal, reader: Reader, pace: Pace) -> None:
+    `under_way` gives the intents that this process has in hand. Any other that it began is over, recorded or not.
+    """
+
+    def __init__(
+        self, journal: Journal, reader: Reader, pace: Pace, under_way: Callable[[], Set[str]] = frozenset
+    ) -> None:
         self._journal = journal
         self._reader = reader
         self._pace = pace
+        self._under_way = under_way
         self._told: dict[str, str] = {}
         self._closed: set[str] = set()
         self._seen: dict[str, str] = {}
@@ -63,10 +76,27 @@ class Reconciler:
 
     def _shown(self, intent: OpenIntent) -> OpenAction:
         action = open_action(intent)
+        if action.alive and self._journal.began(intent.intent_id):
+            action = replace(action, alive=intent.intent_id in self._under_way())
         if action.alive:
             return action
         seen = SafeText(self._seen.get(intent.intent_id, ""))
-        return replace(action, settles_at=_settles_at(intent, self._pace.now()), seen=seen)
+        return replace(action, settles_at=self._settles_at(intent), seen=seen)
+
+    def _settles_at(self, intent: OpenIntent) -> datetime | None:
+        """Until when, by the wall clock, a write that left may still take effect; None where none is on its way any more."""
+        sent, now = intent.unanswered, self._pace.now()
+        if sent is None:
+            return None
+        until = sent.at + _LONGEST_SETTLING
+        age_s = self._journal.age_s(sent, self._pace.monotonic())
+        if age_s is None:
+            # Of another boot: a wall clock that was set back meanwhile must not keep it open for ever.
+            return until if sent.at <= now < until else None
+        left = _LONGEST_SETTLING - timedelta(seconds=age_s)
+        if left <= timedelta():
+            return None
+        return until if abs(now + left - until) < _STEP else now + left
 
     async def _look(self, intent: OpenIntent, target: str) -> OpenAction | None:
         action = self._shown(intent)
@@ -77,10 +107,12 @@ class Reconciler:
                 return action
             await self._record(intent, "superseded", self._overtaken(intent, intent.overtaken_by))
             return None
-        status, message = await _judge(intent, self._reader)
-        self._seen[intent.intent_id] = f"{status}: {message}"
+        status, message = await _judge(intent, self._reader, self._journal)
         if status in _MAY_CHANGE and action.settles_at is not None:
+            self._seen[intent.intent_id] = f"{status}: {message}"
             return self._shown(intent)
+        status, message = _by_record(intent, status, message)
+        self._seen[intent.intent_id] = f"{status}: {message}"
         await self._record(intent, status, message)
         return self._shown(intent) if status == "indeterminate" else None
 
@@ -111,23 +143,14 @@ class Reconciler:
         return said + (f"; seen before that: {seen}" if seen else "")
 
 
-def _settles_at(intent: OpenIntent, now: datetime) -> datetime | None:
-    """Until when a write that left may still take effect, None where none is on its way any more."""
-    sent = intent.unanswered
-    if sent is None:
-        return None
-    # A wall clock that was set back must not keep it open for ever.
-    until = sent.at + _LONGEST_SETTLING
-    return until if sent.at <= now < until else None
-
-
 def _may_arrive_unasked(intent: OpenIntent) -> bool:
     """Whether the write on its way has no precondition in its backend: what was done since does not keep it out."""
     sent = intent.unanswered
     return sent is not None and best_effort_of(intent, sent.section("action").get("step"))
 
 
-async def _judge(intent: OpenIntent, reader: Reader) -> tuple[str, str]:
+async def _judge(intent: OpenIntent, reader: Reader, journal: Journal) -> tuple[str, str]:
+    """What reads show."""
     steps = steps_of(intent)
     if not steps:
         return "indeterminate", "the intent's steps can't be read"
@@ -136,7 +159,8 @@ async def _judge(intent: OpenIntent, reader: Reader) -> tuple[str, str]:
     try:
         left = [await reader.mismatches(expects) for _, expects in steps]
         untouched = not await reader.mismatches(steps[0][0])
-        writer = await _last_writer(steps, reader)
+        writer, as_planned = await _last_writer(intent, steps, reader)
+        wrote_since = not (untouched and as_planned) and await asyncio.to_thread(_overtaken, writer, intent, journal)
     except ReleaseError as error:
         return "indeterminate", f"the target can't be read: {error.message}"
     except Exception as error:
@@ -149,8 +173,31 @@ async def _judge(intent: OpenIntent, reader: Reader) -> tuple[str, str]:
         sent,
         untouched=untouched,
         ours=writer == intent.intent_id,
-        overtaken_by=writer if _overtaken(writer, intent) else "",
+        overtaken_by=writer if wrote_since else "",
     )
+
+
+def _by_record(intent: OpenIntent, status: str, message: str) -> tuple[str, str]:
+    """What reads show, and where they can't tell or are at odds with it, what the audit holds of each write instead."""
+    total = len(steps_of(intent))
+    last = max(
+        (step for item in intent.sent if isinstance(step := item.section("action").get("step"), int)), default=-1
+    )
+    answer = intent.answer(last)
+    # The next write leaves only after the effect of the one before was seen.
+    done = range(last + 1) if answer == "verified" else range(last)
+    if not 0 <= last < total:
+        return status, message
+    took = f"of {total} steps {', '.join(str(step + 1) for step in done)} took effect"
+    if answer == "rejected":
+        return ("partial", f"{took}, the next was refused") if done else ("not_applied", REFUSED)
+    if status == "not_applied" and done:
+        return "superseded", f"{took}, and the target was put back since"
+    if status in {"partial", "indeterminate"} and len(done) == total:
+        return "applied", f"all {total} steps took effect before the process ended"
+    if status == "indeterminate" and answer == "verified":
+        return "partial", f"{took} before the process ended, the rest was never sent"
+    return status, f"{message}; {took}" if status == "indeterminate" and done else message
 
 
 def _held(steps: tuple[tuple[Expectation, Expectation], ...], left: list[tuple[str, ...]]) -> set[int]:
@@ -193,19 +240,29 @@ def _compare(  # noqa: PLR0911 - one return for each way it can have ended
     return "indeterminate", f"the target fits neither before nor after: {rest}"
 
 
-async def _last_writer(steps: tuple[tuple[Expectation, Expectation], ...], reader: Reader) -> str:
-    """The intent that the endpoint itself names as its last writer, or the alias where there is no endpoint; "" for none."""
+async def _last_writer(
+    intent: OpenIntent, steps: tuple[tuple[Expectation, Expectation], ...], reader: Reader
+) -> tuple[str, bool]:
+    """The intent that the endpoint itself names as its last writer, or the alias where there is no endpoint; "" for none. And
+    whether the endpoint is at the very revision that the plan was made from, so that nobody wrote since."""
     for _, expects in steps:
         if isinstance(expects, EndpointExpectation):
-            stamp = (await reader.endpoint(expects.endpoint)).stamp
-            return stamp.intent_id if stamp is not None else ""
+            endpoint = await reader.endpoint(expects.endpoint)
+            as_planned = endpoint.revision == revision_of(intent, endpoint.ref.id)
+            return endpoint.stamp.intent_id if endpoint.stamp is not None else "", as_planned
     alias = steps[0][1]
     if isinstance(alias, AliasExpectation):
         mark = (await reader.model(alias.model)).stamps.get(alias.alias)
-        return mark.intent_id if mark is not None else ""
-    return ""
+        return mark.intent_id if mark is not None else "", False
+    return "", False
 
 
-def _overtaken(writer: str, intent: OpenIntent) -> bool:
+def _overtaken(writer: str, intent: OpenIntent, journal: Journal) -> bool:
+    """Whether `writer` began after this intent. Reads the audit."""
+    if not _UUID.fullmatch(writer) or writer == intent.intent_id:
+        return False
+    begun = journal.seq_of(writer)
+    if begun is not None:
+        return begun > intent.intent.seq
     # Intent ids are UUIDv7: they sort by the time at which they were made. Of any other id nobody can say when.
-    return bool(_UUID.fullmatch(writer)) and writer > intent.intent_id
+    return writer > intent.intent_id

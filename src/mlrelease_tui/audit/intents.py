@@ -53,13 +53,16 @@ class OpenIntent:
         sent = self.sent[-1] if self.sent else None
         if sent is None:
             return None
-        step = sent.section("action").get("step")
-        answers = (
-            record.section("result").get("status")
+        return None if self.answer(sent.section("action").get("step")) in ANSWERED else sent
+
+    def answer(self, step: object) -> str:
+        """What the latest `step` record says of the write `step`; "" where there is none."""
+        answers = [
+            str(record.section("result").get("status"))
             for record in self.followed_by
             if record.kind == "step" and record.section("action").get("step") == step
-        )
-        return None if ANSWERED.intersection(map(str, answers)) else sent
+        ]
+        return answers[-1] if answers else ""
 
     @property
     def last_ending(self) -> AuditRecord | None:
@@ -92,7 +95,7 @@ def find_open(records: Iterable[AuditRecord], *, proc: Path = Path("/proc")) -> 
             continue
         status = record.section("result").get("status")
         if intent_id in courses:
-            if record.kind in CLOSING and status not in STILL_OPEN:
+            if _closes(record.kind, status):
                 del courses[intent_id]
             else:
                 courses[intent_id].followed_by.append(record)
@@ -107,6 +110,13 @@ def find_open(records: Iterable[AuditRecord], *, proc: Path = Path("/proc")) -> 
         )
         for course in courses.values()
     )
+
+
+def _closes(kind: str, status: object) -> bool:
+    """Whether a record of this kind and status ends its intent. A status that nobody writes says nothing of an end."""
+    if kind == "acknowledged":
+        return True
+    return kind in CLOSING and isinstance(status, str) and status not in STILL_OPEN
 
 
 def _overtake(courses: Iterable[_Course], outcome: AuditRecord, number: int) -> None:
