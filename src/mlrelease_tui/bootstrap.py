@@ -38,6 +38,8 @@ from mlrelease_tui.store.store import Store
 __all__ = ["CALL_TIMEOUT_S", "Program", "build", "load_config", "wire"]
 
 CALL_TIMEOUT_S = 10.0
+CLOSE_S = 5.0
+"""Seconds that connectors get to close; who has not by then is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class Program:
         await self.poller.stop()
         await self.desk.settle(5.0)
         self.remember()
-        await asyncio.gather(*(connector.close() for connector in self.connectors.values()), return_exceptions=True)
+        closing = [asyncio.ensure_future(_closed(connector)) for connector in self.connectors.values()]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_S)
         self.audit.close()
 
 
@@ -101,6 +105,12 @@ def wire(outset: Outset, *, environ: Mapping[str, str], prompt: Prompt | None = 
     )
     poller = Poller(store, connectors, intervals=_intervals(config), judging=jury.hear)
     return Program(config, store, connectors, poller, desk, journal, audit, wallet, outset.operator, identity.host)
+
+
+async def _closed(connector: Connector) -> None:
+    # Whatever a plugin does here, the others are closed too.
+    with suppress(Exception, SystemExit):
+        await connector.close()
 
 
 def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Store) -> Mapping[str, Connector]:

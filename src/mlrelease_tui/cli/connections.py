@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mlrelease_tui.domain.secret import Secret
 
 _HERE: Final = "mlrelease_tui.cli.connections"
+PATIENCE_S: Final = 20.0
+"""Seconds that a connector gets beyond its own deadline before it counts as broken: it should have given up long before."""
 
 
 def _list(ctx: click.Context) -> int:
@@ -72,6 +74,7 @@ async def probe_all(program: Program, names: tuple[str, ...]) -> list[Connection
 
 
 async def _probe(program: Program, name: str) -> ConnectionHealth:
+    import asyncio
     from dataclasses import replace
     from datetime import UTC, datetime
 
@@ -83,9 +86,16 @@ async def _probe(program: Program, name: str) -> ConnectionHealth:
     connector = program.connectors.get(name)
     if connector is None:
         return program.store.state.connections[name]
-    base = ConnectionHealth(name, connector.kind, LinkState.BROKEN, capabilities=capabilities(connector))
+    configured = program.config.connections[name]
+    base = ConnectionHealth(name, configured.kind, LinkState.BROKEN)
+    own_s = configured.options.get("timeout_s")
+    within_s = PATIENCE_S + (own_s if isinstance(own_s, int | float) else 0.0)
     try:
-        health = await connector.probe()
+        async with asyncio.timeout(within_s):
+            base = replace(base, capabilities=capabilities(connector))
+            health = await connector.probe()
+            if not isinstance(health, ConnectionHealth):
+                raise TypeError
     except ReleaseError as error:
         health = replace(
             base,
@@ -94,6 +104,8 @@ async def _probe(program: Program, name: str) -> ConnectionHealth:
             error=SafeText(error.message),
             hint=SafeText(error.hint),
         )
+    except TimeoutError:
+        health = replace(base, error_code="broken", error=SafeText(f"the connector said nothing within {within_s:g} s"))
     except (Exception, SystemExit) as error:
         health = replace(base, error_code="broken", error=SafeText(f"the connector failed: {type(error).__name__}"))
     return replace(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from mlrelease_tui.cli.reading import broken, why_broken
 from mlrelease_tui.connectors.api import EndpointSource, VersionSource
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.text import SafeText
@@ -22,6 +23,7 @@ PATIENCE_S: Final = 5.0
 _SHOWN: Final = 8
 
 Ref = TypeVar("Ref", EndpointRef, ModelRef)
+Answer = TypeVar("Answer")
 
 
 def match(name: str, refs: Iterable[Ref], *, what: str, silent: Collection[str] = ()) -> Ref:
@@ -45,19 +47,24 @@ def match(name: str, refs: Iterable[Ref], *, what: str, silent: Collection[str] 
         raise AmbiguousName(
             f"{SafeText(name)} names {len(found)} {what}s: {ids}{more}", hint="give the whole id of one"
         )
+    near = _nearest(name, known)
     if silent:
+        why = "`mlrelease connections test` says why"
         raise Unreachable(
             f"no {what} is called {SafeText(name)} where it could be asked; no answer from {', '.join(sorted(silent))}",
-            hint="`mlrelease connections test` says why",
+            hint=f"{near} {why}" if near else why,
         )
-    raise UnknownName(f"no {what} is called {SafeText(name) or '(nothing)'}", hint=_nearest(name, known, what))
+    hint = near or _there_are(known, what)
+    raise UnknownName(f"no {what} is called {SafeText(name) or '(nothing)'}", hint=hint)
 
 
-def _nearest(name: str, known: Sequence[EndpointRef | ModelRef], what: str) -> str:
+def _nearest(name: str, known: Sequence[EndpointRef | ModelRef]) -> str:
     by_word = {word: ref.id for ref in known for word in (str(ref.name), ref.id)}
     near = list(dict.fromkeys(by_word[word] for word in get_close_matches(name, by_word, 3)))
-    if near:
-        return f"did you mean {' or '.join(near)}?"
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def _there_are(known: Sequence[EndpointRef | ModelRef], what: str) -> str:
     if not known:
         return f"no {what} is known at all: `mlrelease connections test` shows who answers"
     shown = ", ".join(ref.id for ref in known[:_SHOWN])
@@ -65,8 +72,13 @@ def _nearest(name: str, known: Sequence[EndpointRef | ModelRef], what: str) -> s
 
 
 async def find_endpoint(program: Program, name: str) -> EndpointRef:
-    """The endpoint that `name` means. A whole id is not looked up: whoever acts on it reads it."""
+    """The endpoint that `name` means. A whole id is not looked up: whoever acts on it reads it.
+
+    Unreachable where its connection has no connector, which is not the same as there being none of that name.
+    """
     if (ref := whole_endpoint(program, name)) is not None:
+        if ref.connection not in program.connectors:
+            raise why_broken(program, ref.connection)
         return ref
     silent = await read_endpoints(program)
     return match(name, program.store.state.endpoints, what="endpoint", silent=silent)
@@ -81,26 +93,40 @@ def whole_endpoint(program: Program, name: str) -> EndpointRef | None:
 
 
 async def read_endpoints(program: Program) -> frozenset[str]:
-    """Ask every target at the same time for its endpoints; those that did not answer keep their last known ones."""
+    """Ask every target at the same time for its endpoints; those that did not answer keep their last known ones.
+
+    The names of those that did not, and of those that can't be asked at all.
+    """
 
     async def ask(name: str, source: EndpointSource) -> str:
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                endpoints = await source.endpoints()
-        except TimeoutError:
-            failure: ReleaseError = TimedOut(f"{name} did not answer within {PATIENCE_S:g} s")
-        except ReleaseError as error:
-            failure = error
-        except (Exception, SystemExit) as error:
-            failure = UnexpectedAnswer(f"the connector failed: {type(error).__name__}")
-        else:
-            program.store.emit(EndpointsObserved(name, endpoints, datetime.now(UTC)))
-            return ""
-        program.store.emit(ReadFailed(name, "endpoints", failure.code, failure.message, datetime.now(UTC)))
-        return name
+            endpoints = await answered(name, source.endpoints(), within_s=PATIENCE_S)
+        except ReleaseError as failure:
+            program.store.emit(ReadFailed(name, "endpoints", failure.code, failure.message, datetime.now(UTC)))
+            return name
+        program.store.emit(EndpointsObserved(name, endpoints, datetime.now(UTC)))
+        return ""
 
     asked = [ask(name, source) for name, source in program.connectors.items() if isinstance(source, EndpointSource)]
-    return frozenset(await asyncio.gather(*asked)) - {""}
+    return frozenset(await asyncio.gather(*asked)) - {""} | broken(program, "endpoints").keys()
+
+
+async def answered(connection: str, call: Awaitable[Answer], *, within_s: float | None = None) -> Answer:
+    """What a connector answers. Whatever it does wrong instead (another error, asking to exit, silence) is one of our errors: a
+    fault of one connector costs nobody else his answer."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await call
+    except ReleaseError:
+        raise
+    except TimeoutError:
+        within = f" within {within_s:g} s" if within_s is not None else ""
+        raise TimedOut(f"{connection} did not answer{within}", hint="ask again later") from None
+    except (Exception, SystemExit) as error:
+        raise UnexpectedAnswer(
+            f"the connector of {connection} failed: {type(error).__name__}",
+            hint="this is a fault of the connector; its author wants to know",
+        ) from error
 
 
 async def find_model(program: Program, name: str) -> ModelRef:
@@ -108,6 +134,9 @@ async def find_model(program: Program, name: str) -> ModelRef:
     connection, slash, rest = name.partition("/")
     if slash and rest and isinstance(program.connectors.get(connection), VersionSource):
         return ModelRef(connection, rest)
+    unasked = broken(program, "versions")
+    if slash and rest and connection in unasked:
+        raise unasked[connection]
     registries = {key: source for key, source in program.connectors.items() if isinstance(source, VersionSource)}
     found, silent = await _models_called(registries, name)
     if not any(ref.name == name for ref in found):
@@ -116,15 +145,14 @@ async def find_model(program: Program, name: str) -> ModelRef:
     whole = [ref for ref in found if ref.name == name]
     if len(whole) == 1:
         return whole[0]
-    return match(name, found, what="model", silent=silent)
+    return match(name, found, what="model", silent=silent | unasked.keys())
 
 
 async def _models_called(registries: Mapping[str, VersionSource], query: str) -> tuple[set[ModelRef], frozenset[str]]:
     async def ask(name: str, source: VersionSource) -> tuple[set[ModelRef], str]:
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                page = await source.models(query=query, limit=200)
-        except (ReleaseError, TimeoutError):
+            page = await answered(name, source.models(query=query, limit=200), within_s=PATIENCE_S)
+        except ReleaseError:
             return set(), name
         return {model.ref for model in page.models}, ""
 

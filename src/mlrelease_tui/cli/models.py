@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlrelease_tui.errors import ReleaseError
 
 _PAGE: Final = 200
+_PAGES: Final = 10_000
+"""More pages than that are not read of one registry, whatever it says."""
 
 
 def _models(ctx: click.Context, query: str, limit: int) -> int:
@@ -59,12 +61,13 @@ async def _read_models(program: Program, query: str, limit: int) -> tuple[list[M
     """Models of all registries by name, whom it failed for, and whether there are more."""
     import asyncio
 
+    from mlrelease_tui.cli.reading import broken
     from mlrelease_tui.connectors.api import VersionSource
 
     registries = {name: source for name, source in program.connectors.items() if isinstance(source, VersionSource)}
-    answers = await asyncio.gather(*(_pages(source, query, limit) for source in registries.values()))
+    answers = await asyncio.gather(*(_pages(name, source, query, limit) for name, source in registries.items()))
     found: list[Model] = []
-    failed: dict[str, ReleaseError] = {}
+    failed = broken(program, "versions")
     more = False
     for name, (models, left, error) in zip(registries, answers, strict=True):
         found += models
@@ -75,21 +78,35 @@ async def _read_models(program: Program, query: str, limit: int) -> tuple[list[M
     return found[:limit], failed, more or len(found) > limit
 
 
-async def _pages(source: VersionSource, query: str, limit: int) -> tuple[list[Model], bool, ReleaseError | None]:
+async def _pages(
+    name: str, source: VersionSource, query: str, limit: int
+) -> tuple[list[Model], bool, ReleaseError | None]:
+    from mlrelease_tui.cli.finding import answered
     from mlrelease_tui.errors import ReleaseError
 
     found: list[Model] = []
-    token = ""
+    tokens = [""]
     try:
         while len(found) < limit:
-            page = await source.models(query=query, limit=min(_PAGE, limit - len(found)), page_token=token)
+            left = min(_PAGE, limit - len(found))
+            page = await answered(name, source.models(query=query, limit=left, page_token=tokens[-1]))
             found += page.models
-            token = page.next_token
-            if not token:
-                break
+            if not _goes_on(name, tokens, page.next_token):
+                return found, False, None
     except ReleaseError as error:
         return found, False, error
-    return found, bool(token), None
+    return found, True, None
+
+
+def _goes_on(name: str, tokens: list[str], following: str) -> bool:
+    """Whether there is a page after this one; its token is put to those that were there. A page that was there already would come
+    for ever: UnexpectedAnswer."""
+    from mlrelease_tui.errors import UnexpectedAnswer
+
+    if following and (following in tokens or len(tokens) > _PAGES):
+        raise UnexpectedAnswer(f"{name} gives the same pages again and again", hint="is this the right address?")
+    tokens.append(following)
+    return bool(following)
 
 
 def _versions(ctx: click.Context, name: str, limit: int, lineage: bool) -> int:
@@ -134,6 +151,7 @@ async def _read_versions(
     import asyncio
     from dataclasses import replace
 
+    from mlrelease_tui.cli.finding import answered
     from mlrelease_tui.connectors.api import LineageSource, VersionSource
     from mlrelease_tui.errors import Unreachable
 
@@ -141,17 +159,17 @@ async def _read_versions(
     if not isinstance(source, VersionSource):
         raise Unreachable(f"{ref.connection} is no registry that can be read", hint="`mlrelease connections test`")
     found: list[ModelVersion] = []
-    token = ""
-    while len(found) < limit:
-        page = await source.versions(ref, limit=min(_PAGE, limit - len(found)), page_token=token)
+    tokens = [""]
+    more = True
+    while more and len(found) < limit:
+        left = min(_PAGE, limit - len(found))
+        page = await answered(ref.connection, source.versions(ref, limit=left, page_token=tokens[-1]))
         found += page.versions
-        token = page.next_token
-        if not token:
-            break
+        more = _goes_on(ref.connection, tokens, page.next_token)
     if lineage and isinstance(source, LineageSource):
-        lines = await asyncio.gather(*(source.lineage(version) for version in found))
+        lines = await asyncio.gather(*(answered(ref.connection, source.lineage(version)) for version in found))
         found = [replace(version, lineage=line) for version, line in zip(found, lines, strict=True)]
-    return found, bool(token)
+    return found, more
 
 
 models = command(

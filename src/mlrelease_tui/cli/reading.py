@@ -11,7 +11,7 @@ from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import Coverage
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
-from mlrelease_tui.errors import ReleaseError
+from mlrelease_tui.errors import ReleaseError, Unreachable
 from mlrelease_tui.store.select import since, status_of
 
 if TYPE_CHECKING:
@@ -111,13 +111,23 @@ def status_now(program: Program, ref: EndpointRef) -> EndpointStatus | None:
     return status_of(program.store.state, ref, datetime.now(UTC))
 
 
-def why_not_read(state: State, ref: EndpointRef) -> ReleaseError | None:
-    """Why an endpoint is not known: its connection does not answer. None where it answers and has no such endpoint."""
-    from mlrelease_tui.errors import Unreachable
+def broken(program: Program, capability: str) -> dict[str, ReleaseError]:
+    """The configured connections for which there is no connector, and why, by name: those that may offer `capability`.
 
-    health = state.connections.get(ref.connection)
-    if health is None or (health.state in _ANSWERS and not _failing(state, ref.connection)):
-        return None
-    return Unreachable(
-        f"{ref.connection} can't be asked for {ref}: {health.error or health.state}", hint=str(health.hint)
-    )
+    What one offers is known from the time when it worked; where it never did, it may be anything.
+    """
+    found: dict[str, ReleaseError] = {}
+    for name in program.config.connections:
+        health = program.store.state.connections.get(name)
+        if name not in program.connectors and (
+            health is None or not health.capabilities or capability in health.capabilities
+        ):
+            found[name] = why_broken(program, name)
+    return found
+
+
+def why_broken(program: Program, name: str) -> ReleaseError:
+    """Why a configured connection has no connector."""
+    health = program.store.state.connections.get(name)
+    said, hint = (health.error, health.hint) if health is not None else ("", "")
+    return Unreachable(f"{name} can't be asked: {said or 'it is broken'}", hint=str(hint))

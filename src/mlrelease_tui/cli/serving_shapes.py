@@ -8,6 +8,7 @@ from datetime import datetime
 from mlrelease_tui.cli.shapes import ENDPOINT, STATUS, Shape, known
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
+from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Rollout, Stamp, Variant, VerbSupport
 from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.domain.verdict import VerdictKind
@@ -19,10 +20,13 @@ def status_shape(
     *,
     at: datetime,
     window_s: float | None,
+    gone: Iterable[EndpointRef] = (),
 ) -> Shape:
+    """`gone` are endpoints of which an earlier line of the same watch told, and that are there no more."""
+    ids = [ref.id for ref in gone]
     return {
         "schema": STATUS,
-        **known(at=at, window_s=window_s),
+        **known(at=at, window_s=window_s, gone=ids or None),
         "endpoints": [endpoint_shape(status) for status in endpoints],
         "connections": [connection_shape(health) for health in connections],
     }

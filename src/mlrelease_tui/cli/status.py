@@ -100,7 +100,7 @@ def _one(program: Program, name: str) -> EndpointStatus:
 
     state = program.store.state
     silent = {health.name for health in reading.not_answering(state) if "endpoints" in health.capabilities}
-    ref = match(name, state.endpoints, what="endpoint", silent=silent)
+    ref = match(name, state.endpoints, what="endpoint", silent=silent | reading.broken(program, "endpoints").keys())
     status = reading.status_now(program, ref)
     if status is None:
         raise LookupError(ref.id)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mlrelease_tui.cli.finding import find_endpoint
+from mlrelease_tui.cli.finding import find_endpoint, match, read_endpoints
 from mlrelease_tui.cli.output import Output
 from mlrelease_tui.cli.reading import PROBLEMS, status_now
 from mlrelease_tui.cli.serving_shapes import status_shape, verdict_word
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 async def watch_changes(program: Program, output: Output, *, name: str | None, problems: bool) -> int:
     """Print every endpoint that changed, and every connection that came or went, until cancelled."""
-    only = await find_endpoint(program, name) if name is not None else None
+    only = await _there(program, name) if name is not None else None
     changed = asyncio.Event()
 
     def wake(_state: object, _fact: object) -> None:
@@ -43,6 +43,19 @@ async def watch_changes(program: Program, output: Output, *, name: str | None, p
         unsubscribe()
 
 
+async def _there(program: Program, name: str) -> EndpointRef:
+    """The endpoint that `name` means. UnknownName where its connection answers and has none: waiting for it would look like rest.
+
+    Where its connection does not answer, a whole id is waited for.
+    """
+    ref = await find_endpoint(program, name)
+    if ref not in program.store.state.endpoints or ref.connection in program.store.state.from_cache:
+        silent = await read_endpoints(program)
+        if ref.connection not in silent:
+            return match(name, program.store.state.endpoints, what="endpoint")
+    return ref
+
+
 class _Teller:
     """Remembers what it last said of each endpoint and connection."""
 
@@ -58,11 +71,14 @@ class _Teller:
         now = datetime.now(UTC)
         rows = [status for status in self._rows(now) if self._is_news(status)]
         links = [health for health in self._program.store.state.connections.values() if self._is_link_news(health)]
-        if not rows and not links:
+        gone = self._gone()
+        if not rows and not links and not gone:
             return
         if self._output.as_json:
-            self._output.document(status_shape(rows, links, at=now, window_s=None))
+            self._output.document(status_shape(rows, links, at=now, window_s=None, gone=gone))
             return
+        for ref in gone:
+            self._output.line(f"{now:%H:%M:%S}Z GONE {ref}: {ref.connection} has it no more")
         for status in rows:
             self._output.line(f"{now:%H:%M:%S}Z {sentence(status)}")
         for health in links:
@@ -74,6 +90,13 @@ class _Teller:
             return fleet(self._program.store.state, now)
         status = status_now(self._program, self._only)
         return () if status is None else (status,)
+
+    def _gone(self) -> list[EndpointRef]:
+        """Those that were told of and are there no more; if they come back that is news."""
+        gone = [ref for ref in self._endpoints if ref not in self._program.store.state.endpoints]
+        for ref in gone:
+            del self._endpoints[ref]
+        return gone
 
     def _is_news(self, status: EndpointStatus) -> bool:
         # Rows of the last run are told when they were read anew.
