@@ -6,12 +6,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 from textual import on
 
-from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.presentation.lines import Role, cut
 from mlrelease_tui.screens.alarm import Alarm
 from mlrelease_tui.screens.arming import Arming
@@ -143,7 +143,7 @@ class MlreleaseApp(ThemedApp):
             self.current.say(f"{told}; {self.current.pressed('app.view_audit')} has the audit", Role.WARN)
 
     def _draw(self) -> None:
-        state = self._frozen if self._frozen is not None else self.services.store.state
+        state = self._seen()
         if not any(isinstance(screen, ReleaseScreen) for screen in self._screen_stack):
             # The app ends, and its views are gone already.
             return
@@ -154,6 +154,17 @@ class MlreleaseApp(ThemedApp):
             # A page over the view: made anew, so that what it tells stays true.
             top.redraw()
         self._ring()
+
+    def _seen(self) -> State:
+        """What is shown. Frozen is the fleet, not what this program itself may do and does."""
+        live, frozen = self.services.store.state, self._frozen
+        if frozen is None:
+            return live
+        own = (live.access, live.actions, live.open_actions)
+        if own != (frozen.access, frozen.actions, frozen.open_actions):
+            access, actions, open_actions = own
+            frozen = self._frozen = replace(frozen, access=access, actions=actions, open_actions=open_actions)
+        return frozen
 
     @on(ReleaseScreen.Looked)
     def _ring(self) -> None:
@@ -189,6 +200,7 @@ class MlreleaseApp(ThemedApp):
             return
         if not subject and (selected := self.current.selected()) is not None:
             subject = selected.id
+        await self._uncover()
         if Place(view, subject) == self._trail.here:
             return
         self._trail.go(Place(view, subject), remember=remember)
@@ -205,6 +217,13 @@ class MlreleaseApp(ThemedApp):
             screen.about(subject)
         self._draw()
 
+    async def _uncover(self) -> bool:
+        """Close the pages that cover the view: what is opened on it, or in its place, is to be seen. False where there is none."""
+        covered = self.screen is not self.current
+        while self.screen is not self.current:
+            await self.pop_screen()
+        return covered
+
     @on(ReleaseScreen.Goto)
     async def _goto(self, event: ReleaseScreen.Goto) -> None:
         await self.show_view(event.view, event.subject)
@@ -216,7 +235,7 @@ class MlreleaseApp(ThemedApp):
         await self.show_view(self._trail.last.view, self._trail.last.subject, remember=False)
 
     async def action_back(self) -> None:
-        if await self.current.close_one():
+        if await self._uncover() or await self.current.close_one():
             return
         if (place := self._trail.back()) is not None:
             await self.show_view(place.view, place.subject, remember=False)
@@ -224,8 +243,8 @@ class MlreleaseApp(ThemedApp):
     async def action_leave(self) -> None:
         if self._trail:
             await self.action_back()
-        elif not await self.current.close_one():
-            self._ask_to_quit()
+        elif not await self._uncover() and not await self.current.close_one():
+            await self._ask_to_quit()
 
     # --- everywhere
 
@@ -249,10 +268,12 @@ class MlreleaseApp(ThemedApp):
         else:
             self.push_screen(page)
 
-    def action_command(self) -> None:
+    async def action_command(self) -> None:
+        await self._uncover()
         self.current.open_command_line()
 
-    def action_palette(self) -> None:
+    async def action_palette(self) -> None:
+        await self._uncover()
         self.current.open_palette()
 
     @on(ReleaseScreen.Commanded)
@@ -294,8 +315,9 @@ class MlreleaseApp(ThemedApp):
         await self._arming.at_once()
         self._draw()
 
-    def action_connection(self) -> None:
+    async def action_connection(self) -> None:
         """Choose which part of the fleet is looked at."""
+        await self._uncover()
         self.current.open_dock(scope_menu(self.services.store.state))
 
     @on(Menu.Chosen, "#scope")
@@ -307,6 +329,7 @@ class MlreleaseApp(ThemedApp):
         await self._look_at(EVERYTHING)
 
     async def _look_at(self, scope: Scope) -> None:
+        await self._uncover()
         self._scope = scope
         self._draw()
         if self._trail.here.view not in {"fleet", "rollouts"} and scope != EVERYTHING:
@@ -324,10 +347,13 @@ class MlreleaseApp(ThemedApp):
         self.repaint()
 
     def action_zoom(self) -> None:
+        if self.screen is not self.current:
+            return
         self.current.toggle_class("-zoomed")
         self.current.call_after_refresh(self.current.redraw)
 
     async def action_arm(self) -> None:
+        await self._uncover()
         await self._arming.toggle()
 
     @on(Prompt.Entered, "#arm")
@@ -338,11 +364,12 @@ class MlreleaseApp(ThemedApp):
 
     async def action_quit(self) -> None:
         if self.services.desk.busy:
-            self._ask_to_quit()
+            await self._ask_to_quit()
         else:
             self.exit()
 
-    def _ask_to_quit(self) -> None:
+    async def _ask_to_quit(self) -> None:
+        await self._uncover()
         self.current.open_dock(quit_menu(self.services.desk.busy))
 
     @on(Menu.Chosen, "#quit")
@@ -350,11 +377,6 @@ class MlreleaseApp(ThemedApp):
         self.current.close_dock()
         if event.choice == "yes":
             self.exit()
-
-    @property
-    def subject(self) -> EndpointRef | None:
-        """The endpoint that the current view is about."""
-        return self.current.selected()
 
 
 def run_app(app: MlreleaseApp, environ: Mapping[str, str] = os.environ) -> int:

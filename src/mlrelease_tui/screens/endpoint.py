@@ -41,6 +41,8 @@ class EndpointScreen(ActingScreen):
     )
 
     _ref: EndpointRef | None = None
+    _asked_for = ""
+    """The id of the endpoint that was asked for: where it is gone, that is said, and no other one shown in its place."""
 
     def body(self) -> ComposeResult:
         yield Sheet(id="page", focusable=True)
@@ -52,17 +54,24 @@ class EndpointScreen(ActingScreen):
         return self._ref
 
     def about(self, subject: str) -> None:
-        ref = next((ref for ref in self.services.store.state.endpoints if ref.id == subject), None)
-        if ref is not None and ref != self._ref:
-            self._ref = ref
-            self.query("#page").first(Sheet).rewind()
+        if self._ref is not None and self._ref.id == subject:
+            return
+        self._ref, self._asked_for = self._of(self.services.store.state, subject), subject
+        self.query("#page").first(Sheet).rewind()
+
+    @staticmethod
+    def _of(state: State, subject: str) -> EndpointRef | None:
+        return next((ref for ref in state.endpoints if ref.id == subject), None)
 
     def crumbs(self) -> Sequence[str]:
         return ("Fleet", self._ref.name if self._ref else "endpoint")
 
     def show(self, state: State, now: datetime) -> None:
         page = self.query_one("#page", Sheet)
-        if self._ref is None:
+        if self._ref is None and self._asked_for:
+            # A frozen fleet may have what is gone.
+            self._ref = self._of(state, self._asked_for)
+        elif self._ref is None:
             # Opened by its number: what burns most is what is meant.
             self._ref = next((status.ref for status in self.statuses()), None)
         page.show(self._lines(state, now, max(page.size.width, 40), page.size.height))
@@ -71,7 +80,8 @@ class EndpointScreen(ActingScreen):
         ref = self._ref
         status = select.status_of(state, ref, now) if ref is not None else None
         if ref is None or status is None:
-            gone = f"{ref.id} is not there any more" if ref is not None else "no endpoint is known yet"
+            name = ref.id if ref is not None else self._asked_for
+            gone = f"{name} is not there any more" if name else "no endpoint is known yet"
             return [EMPTY, line(Span(f"  {gone}", Role.MUTED))]
         return view.lines(
             status,

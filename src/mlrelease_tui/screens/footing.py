@@ -24,10 +24,14 @@ class Footing:
         found = keys.keys_of(identity, self._keymap)
         return keys.display(found[0]) if found else ""
 
-    def named(self, *identities: str) -> list[Named]:
-        """Those of these keys that are bound, with one or two words for what they do."""
+    def named(self, *identities: str, armed: bool = False) -> list[Named]:
+        """Those of these keys that are bound, with one or two words for what they do. `armed`: writes are allowed now."""
         found = [(self.pressed(identity), keys.entry(identity)) for identity in identities]
-        return [(pressed, item.hint or item.text) for pressed, item in found if pressed]
+        return [
+            (pressed, "disarm" if armed and item.id == "app.arm" else item.hint or item.text)
+            for pressed, item in found
+            if pressed
+        ]
 
     def of_dock(self, dock: Prompt | Menu) -> list[Named]:
         """What is valid while a prompt or a menu is open."""

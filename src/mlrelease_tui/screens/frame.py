@@ -209,7 +209,8 @@ class FramedScreen(Screen[None]):
         """The keys of what has the focus, not of what lies below it."""
         if (dock := self.dock) is not None:
             return self.footing.of_dock(dock)
-        return self.footing.named(*self.footer_keys())
+        armed = self.state.access.may_write(self.at) is None
+        return self.footing.named(*self.footer_keys(), armed=armed)
 
     @on(DescendantFocus)
     def _focus_moved(self) -> None:
