@@ -17,7 +17,7 @@ from tests.unit.release_parts import FRAUD, VirtualClock, world
 from mlrelease_tui.connectors.api import Connector, Credential, Settings
 from mlrelease_tui.connectors.conformance import FailureConformance, MetricConformance
 from mlrelease_tui.connectors.scrape import connect
-from mlrelease_tui.connectors.scrape import connector as module
+from mlrelease_tui.connectors.scrape import fetching as module
 from mlrelease_tui.connectors.scrape.connector import ScrapeConnector
 from mlrelease_tui.domain.connection import LinkState
 from mlrelease_tui.domain.metrics import Coverage, VariantSample
@@ -291,7 +291,7 @@ BAD: dict[str, tuple[Callable[[asyncio.StreamWriter], Awaitable[None]], type[Rel
     "garbage": (says(200, b"\x00\xff{{{{ \x1b[31m"), UnexpectedAnswer),
     "half a line": (says(200, b'model_server_requests_total{code="200"'), UnexpectedAnswer),
     "bad number": (says(200, b"model_server_requests_total many\n"), UnexpectedAnswer),
-    "bad encoding": (says(200, b"xx", content_encoding="gzip"), Unreachable),
+    "compressed unasked": (says(200, b"xx", content_encoding="gzip"), UnexpectedAnswer),
     "401": (says(401, HTML), Unauthenticated),
     "403": (says(403), ReleaseError),
     "404": (says(404, HTML), NotFound),
@@ -404,7 +404,7 @@ async def test_a_password_in_an_address_is_not_shown() -> None:
 
 COUNTS = b"""# TYPE model_server_requests_total counter
 model_server_requests_total{model="fraud",version="2",code="200"} 5
-model_server_requests_total{model="fraud",version="2",code="500"} NaN
+model_server_requests_total{model="fraud",version="2",code="500"} 0
 model_server_requests_total{model="fraud",version="3"} 5
 model_server_requests_in_flight{model="fraud",version="2"} -4
 model_server_request_duration_seconds_bucket{model="fraud",version="2",le="0.1"} 3

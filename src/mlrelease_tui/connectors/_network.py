@@ -1,4 +1,4 @@
-"""What stands between us and a server over HTTP: proxies, the trust that TLS needs, and cookies, of which we keep none.
+"""What every way to a server over HTTP has: proxies, the trust that TLS needs, a credential's header, and cookies, kept by nobody.
 
 Proxies are read from the environment that the connector was given, by the rules of `requests`, which the tools go by that our users
 set these variables for.
@@ -6,6 +6,7 @@ set these variables for.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ipaddress
 import ssl
@@ -13,8 +14,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from mlrelease_tui.connectors.factory import Credential
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import ConfigError, Unreachable
+from mlrelease_tui.errors import ConfigError, CredentialError, Unreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -106,6 +108,19 @@ def _shown(proxy: str) -> SafeText:
         return SafeText(without_userinfo(proxy), limit=200)
     except ValueError:
         return SafeText(f"{proxy.partition('://')[0]}://…", limit=40)
+
+
+def authorization(credential: Credential) -> str:
+    """The value of the `Authorization` header. CredentialError, without the secret, for one that no header can hold."""
+    secret = credential.secret.reveal()
+    if credential.scheme == "basic":
+        return "Basic " + base64.b64encode(f"{credential.user}:{secret}".encode()).decode("ascii")
+    if not secret or not secret.isascii() or not secret.isprintable():
+        raise CredentialError(
+            f"the token from {credential.source} is empty or holds characters that no request can carry",
+            hint="does the source print a line end, or an error message?",
+        )
+    return f"Bearer {secret}"
 
 
 def without_userinfo(url: str) -> str:

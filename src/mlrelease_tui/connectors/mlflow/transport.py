@@ -11,7 +11,6 @@ httpx is imported, and certificates are loaded, in a thread at the first request
 from __future__ import annotations
 
 import asyncio
-import base64
 import errno
 import ssl
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.answers import Answer
 from mlrelease_tui.connectors.mlflow.registry import Deadline, TooLarge, silent
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import BackendError, CredentialError, OutcomeUnknown, UnexpectedAnswer, Unreachable
+from mlrelease_tui.errors import BackendError, OutcomeUnknown, UnexpectedAnswer, Unreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -298,17 +297,7 @@ def _headers(credential: Credential | None, intent_id: str) -> dict[str, str]:
         "Accept-Encoding": "identity",
     }
     if credential is not None:
-        secret = credential.secret.reveal()
-        if credential.scheme == "basic":
-            pair = base64.b64encode(f"{credential.user}:{secret}".encode()).decode("ascii")
-            headers["Authorization"] = f"Basic {pair}"
-        elif not secret or not secret.isascii() or not secret.isprintable():
-            raise CredentialError(
-                f"the token from {credential.source} is empty or holds characters that no request can carry",
-                hint="does the source print a line end, or an error message?",
-            )
-        else:
-            headers["Authorization"] = f"Bearer {secret}"
+        headers["Authorization"] = _network.authorization(credential)
     return headers
 
 

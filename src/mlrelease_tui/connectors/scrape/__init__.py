@@ -20,6 +20,6 @@ def _build(settings: Settings) -> Connector:
 
 connect = ConnectorFactory(
     _build,
-    {"targets": Option((list,), "addresses to scrape, each a full URL ending in /metrics", required=True)},
+    {"targets": Option((list, dict), "addresses to scrape, each a full URL ending in /metrics", required=True)},
     ("mlrelease_tui.connectors.scrape.connector",),
 )

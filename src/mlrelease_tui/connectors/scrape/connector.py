@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
-from mlrelease_tui.connectors.api import Settings, link_state
+from mlrelease_tui.connectors.api import Credential, CredentialSource, Settings, link_state
 from mlrelease_tui.connectors.scrape.exposition import Reading, Scrape, parse
+from mlrelease_tui.connectors.scrape.fetching import NO_ADDRESS, Fetcher, shown
 from mlrelease_tui.connectors.scrape.presets import PRESETS
 from mlrelease_tui.domain.connection import ConnectionHealth
 from mlrelease_tui.domain.metrics import Coverage, VariantSample
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, SeriesSelector, Variant
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import (
-    BackendError,
-    Forbidden,
-    NotFound,
-    RateLimited,
-    TimedOut,
-    Unauthenticated,
-    UnexpectedAnswer,
-    Unreachable,
-)
-
-if TYPE_CHECKING:
-    import httpx
-
-MAX_BYTES: Final = 16 * 1024 * 1024
-"""A target that answers more than this is refused: it is not the metrics of one server."""
-CONNECT_S: Final = 3.0
-NO_ADDRESS: Final = SafeText("an address that can't be read")
+from mlrelease_tui.errors import BackendError, CredentialError, TimedOut, Unauthenticated, Unreachable
 
 _NAMES: Final = frozenset().union(*(preset.names for preset in PRESETS.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a target answered, and when: `monotonic_s` in seconds on the connector's own clock."""
+
+    scrape: Scrape
+    at: datetime
+    monotonic_s: float
 
 
 class ScrapeConnector:
@@ -45,19 +40,19 @@ class ScrapeConnector:
     def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.name = settings.name
         self._settings = settings
-        self._targets: tuple[str, ...] = tuple(settings.options.get("targets", ()))
+        self._targets = _addresses(settings.options.get("targets", ()))
         self._timeout_s = min(settings.timeout_s, 10.0)
         self._monotonic = monotonic
-        self._client: httpx.AsyncClient | None = None
-        self._opening = asyncio.Lock()
+        self._fetcher = Fetcher(settings.environ, timeout_s=self._timeout_s)
+        self._renewing = asyncio.Lock()
 
     async def probe(self) -> ConnectionHealth:
         """Scrape every target once. One that fails is named; the others still count."""
         started = self._monotonic()
         results = await asyncio.gather(*(self._scrape(url) for url in self._targets), return_exceptions=True)
-        failed = [result for result in results if isinstance(result, BackendError)]
+        failed = [result for result in results if isinstance(result, BackendError | CredentialError)]
         for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, BackendError):
+            if isinstance(result, BaseException) and not isinstance(result, BackendError | CredentialError):
                 raise result
         first = failed[0] if failed else None
         return ConnectionHealth(
@@ -69,7 +64,7 @@ class ScrapeConnector:
             error=SafeText(first.message if first else ""),
             hint=SafeText(first.hint if first else ""),
             latency_s=self._monotonic() - started if first is None else None,
-            address=SafeText(", ".join(_shown(url) for url in self._targets)),
+            address=SafeText(", ".join(shown(url) for url in self._targets)),
             server=SafeText(f"{len(results) - len(failed)} of {len(results)} targets answer"),
             observed_at=self._settings.now(),
         )
@@ -78,15 +73,15 @@ class ScrapeConnector:
         own = {selector.url for endpoint in endpoints for item in endpoint.variants for selector in item.series}
         urls = (*self._targets, *sorted(own - {""} - set(self._targets)))
         results = await asyncio.gather(*(self._scrape(url) for url in urls), return_exceptions=True)
-        scraped: dict[str, Scrape | None] = {}
+        scraped: dict[str, _Page] = {}
         for url, result in zip(urls, results, strict=True):
-            if isinstance(result, BaseException) and not isinstance(result, BackendError):
+            if not isinstance(result, BaseException):
+                scraped[url] = result
+            elif not isinstance(result, BackendError | CredentialError):
                 raise result
-            scraped[url] = None if isinstance(result, BaseException) else result
-        if self._targets and all(scraped[url] is None for url in self._targets):
-            first = results[0]
-            if isinstance(first, BackendError):
-                raise first
+        # One page that answers is worth its variants, whatever became of the others: which those are the probe says.
+        if self._targets and not scraped and isinstance(results[0], BaseException):
+            raise results[0]
         return tuple(
             self._sample(endpoint.ref, variant, scraped)
             for endpoint in endpoints
@@ -95,129 +90,95 @@ class ScrapeConnector:
         )
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._fetcher.close()
 
     # --- beneath ------------------------------------------------------------------------------------------------------
 
-    def _sample(self, ref: EndpointRef, variant: Variant, scraped: dict[str, Scrape | None]) -> VariantSample:
+    def _sample(self, ref: EndpointRef, variant: Variant, scraped: Mapping[str, _Page]) -> VariantSample:
         """Put one variant's sources together. What users get is counted by the router where it is known to count this variant:
         a server's own count must not stand in for it. A gauge may come from either."""
-        shared = [reading for item in variant.series if not item.url for reading in self._readings(item, scraped)]
-        own = [reading for item in variant.series if item.url for reading in self._readings(item, scraped)]
+        shared = [found for item in variant.series if not item.url for found in self._readings(item, scraped)]
+        own = [found for item in variant.series if item.url for found in self._readings(item, scraped)]
         counting = shared if any(not item.url for item in variant.series) else own
-        counted = next((reading for reading in counting if reading.requests is not None), Reading())
+        nothing = (_Page(Scrape(), self._settings.now(), self._monotonic()), Reading())
+        page, counted = next((found for found in counting if found[1].requests is not None), nothing)
         coverage = Coverage.NO_SERIES if counting else Coverage.NO_TARGET
         return VariantSample(
             ref,
             variant.name,
-            self._settings.now(),
-            self._monotonic(),
+            page.at,
+            page.monotonic_s,
             requests=counted.requests,
             errors=counted.errors,
             latency=counted.latency,
-            in_flight=next((item.in_flight for item in (*shared, *own) if item.in_flight is not None), None),
+            in_flight=next((item.in_flight for _, item in (*shared, *own) if item.in_flight is not None), None),
             coverage=coverage if counted.requests is None else Coverage.OK,
             epoch=counted.epoch,
         )
 
-    def _readings(self, selector: SeriesSelector, scraped: dict[str, Scrape | None]) -> Iterator[Reading]:
-        """One reading for each scrape that answered and that this selector speaks of."""
+    def _readings(self, selector: SeriesSelector, scraped: Mapping[str, _Page]) -> Iterator[tuple[_Page, Reading]]:
+        """One reading for each page that was got and that this selector speaks of."""
         preset = PRESETS.get(selector.preset)
         if preset is None:
             return
         for url in (selector.url,) if selector.url else self._targets:
-            scrape = scraped.get(url)
-            if scrape is not None:
-                yield scrape.read(preset, selector.labels)
+            page = scraped.get(url)
+            if page is not None:
+                yield page, page.scrape.read(preset, selector.labels)
 
-    async def _scrape(self, url: str) -> Scrape:
-        if _shown(url) == NO_ADDRESS:
+    async def _scrape(self, url: str) -> _Page:
+        if shown(url) == NO_ADDRESS:
             raise Unreachable(NO_ADDRESS, hint="`targets` of this connection names it")
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        # The credential goes to configured targets only, never to an address that a backend told us.
+        ours = url in self._targets
+        credential = await self._asked(self._settings.credential, deadline) if ours else None
         try:
-            async with asyncio.timeout(self._timeout_s):
-                text = await self._get(url)
+            text = await self._text(url, credential, deadline)
+        except Unauthenticated:
+            fresh = await self._renewed(credential, deadline) if ours else None
+            if fresh is None:
+                raise
+            text = await self._text(url, fresh, deadline)
+        # A rate is of the time between two readings, not of how long the slowest target then kept all others waiting.
+        at, monotonic_s = self._settings.now(), self._monotonic()
+        # A large exposition takes tens of milliseconds to parse: not on the event loop's thread.
+        return _Page(await asyncio.to_thread(parse, text, _NAMES, shown(url)), at, monotonic_s)
+
+    async def _text(self, url: str, credential: Credential | None, deadline: float) -> str:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._fetcher.get(url, credential)
         except TimeoutError as error:
             raise TimedOut(
-                f"{_shown(url)} did not answer within {self._timeout_s:g} s", hint="is the server overloaded?"
+                f"{shown(url)} did not answer within {self._timeout_s:g} s", hint="is the server overloaded?"
             ) from error
-        # A large exposition takes tens of milliseconds to parse: not on the event loop's thread.
-        return await asyncio.to_thread(parse, text, _NAMES, _shown(url))
 
-    async def _get(self, url: str) -> str:
-        client = await self._opened()
-        import httpx
-
+    async def _asked(self, source: CredentialSource, deadline: float) -> Credential | None:
         try:
-            async with client.stream("GET", url, headers=await self._headers(url)) as response:
-                _raise_for(response.status_code, response.headers.get("retry-after", ""), _shown(url))
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        raise UnexpectedAnswer(
-                            f"{_shown(url)} answered more than {MAX_BYTES >> 20} MiB",
-                            hint="does the address end in /metrics?",
-                        )
-                return body.decode("utf-8", "replace")
-        except httpx.TimeoutException as error:
-            raise TimedOut(f"{_shown(url)} did not answer in time", hint="is the server overloaded?") from error
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            # Without its cause: what httpx says of a header that it can't send holds the credential.
-            raise Unreachable(
-                f"{_shown(url)} can't be reached: {type(error).__name__}", hint="is the server running?"
-            ) from None
+            async with asyncio.timeout_at(deadline):
+                return await source()
+        except TimeoutError as error:
+            raise TimedOut(
+                f"the credential source of {self.name} did not answer within {self._timeout_s:g} s",
+                hint="`mlrelease connections list` says which it is",
+            ) from error
 
-    async def _opened(self) -> httpx.AsyncClient:
-        # All targets are asked at once: one of them opens the client, in a thread, since the import takes many frames.
-        async with self._opening:
-            if self._client is None:
-                self._client = await asyncio.to_thread(self._open)
-            return self._client
-
-    def _open(self) -> httpx.AsyncClient:
-        import httpx
-
-        limits = httpx.Timeout(self._timeout_s, connect=CONNECT_S)
-        return httpx.AsyncClient(timeout=limits, follow_redirects=False, trust_env=True)
-
-    async def _headers(self, url: str) -> dict[str, str]:
-        """The credential goes to configured targets only, never to an address that a backend told us."""
-        headers = {"accept": "text/plain;version=0.0.4"}
-        credential = await self._settings.credential() if url in self._targets else None
-        if credential is None:
-            return headers
-        if credential.scheme == "basic":
-            import base64
-
-            pair = f"{credential.user}:{credential.secret.reveal()}".encode()
-            return headers | {"authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
-        return headers | {"authorization": f"Bearer {credential.secret.reveal()}"}
+    async def _renewed(self, used: Credential | None, deadline: float) -> Credential | None:
+        """Another credential than the one that was not accepted. Of many targets that answer 401 at once, one asks."""
+        async with self._renewing:
+            now = await self._asked(self._settings.credential, deadline)
+            if now is not None and not _same(now, used):
+                return now
+            return await self._asked(self._settings.renew, deadline)
 
 
-def _raise_for(status: int, retry_after: str, target: str) -> None:
-    if status == 200:
-        return
-    if status == 401:
-        raise Unauthenticated(f"{target} wants a credential", hint="configure `credential` on this connection")
-    if status == 403:
-        raise Forbidden(f"{target} refuses us", hint="ask its owner for read access to the metrics")
-    if status == 404:
-        raise NotFound(f"{target} does not exist", hint="does the address end in /metrics?")
-    if status == 429:
-        seconds = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
-        raise RateLimited(f"{target} asks us to slow down", hint="it is asked again later", retry_after_s=seconds)
-    raise UnexpectedAnswer(f"{target} answered {status}", hint="look at that server's log")
+def _same(one: Credential, other: Credential | None) -> bool:
+    return other is not None and (one.user, one.secret.reveal()) == (other.user, other.secret.reveal())
 
 
-def _shown(url: str) -> str:
-    """The address without user, password and query, safe to show."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return NO_ADDRESS
-    return SafeText(f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}")
+def _addresses(targets: object) -> tuple[str, ...]:
+    """The configured addresses: an array of them, or a table of names."""
+    if isinstance(targets, Mapping):
+        return tuple(targets.values())
+    return tuple(targets) if isinstance(targets, list | tuple) else ()

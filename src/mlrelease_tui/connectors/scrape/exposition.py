@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from mlrelease_tui.connectors.scrape.presets import Preset
@@ -43,35 +44,36 @@ class Scrape:
     def read(self, preset: Preset, wanted: Iterable[tuple[str, str]]) -> Reading:
         """Sum what matches `wanted`. None stays None where no series matches: that is not zero."""
         labels = tuple(wanted)
-        requests: float | None = None
-        failed, coded = 0.0, True
-        for found, value in self._matching(preset.requests, labels):
-            requests = (requests or 0.0) + value
-            code = found.get(preset.code_label)
-            coded = coded and code is not None
-            failed += value if code is not None and code.startswith("5") else 0.0
+        counted = tuple(self._matching(preset.requests, labels))
+        requests = _total(value for _, value in counted)
+        codes = [found.get(preset.code_label) for found, _ in counted]
+        errors: float | None = None
         # A counter that does not say how requests ended says nothing of errors.
-        errors = failed if requests is not None and coded else None
-        in_flight = None
-        for _, value in self._matching(preset.in_flight, labels):
-            in_flight = (in_flight or 0.0) + value
-        began = self.samples.get(START_TIME, ())
-        epoch = began[0][1] if len(began) == 1 else None
+        if requests is not None and None not in codes:
+            errors = sum(value for code, (_, value) in zip(codes, counted, strict=True) if (code or "").startswith("5"))
+        in_flight = _total(value for _, value in self._matching(preset.in_flight, labels))
+        began = [value for _, value in self.samples.get(START_TIME, ())]
+        epoch = _total(began) if len(began) == 1 else None
         return Reading(requests, errors, self._histogram(preset, labels), in_flight, epoch)
 
     def _histogram(self, preset: Preset, labels: tuple[tuple[str, str], ...]) -> Histogram | None:
+        """The series of a variant put together; None where they are no histogram, or not of the same buckets."""
         if not preset.duration:
             return None
-        buckets: dict[float, float] = {}
+        buckets: dict[float, list[float]] = {}
         for found, value in self._matching(f"{preset.duration}_bucket", labels):
             bound = _number(found.get("le", ""))
             if bound is not None:
-                buckets[bound] = buckets.get(bound, 0.0) + value
-        if math.inf not in buckets:
+                buckets.setdefault(bound, []).append(value)
+        if math.inf not in buckets or len({len(values) for values in buckets.values()}) > 1:
             return None
         bounds = sorted(bound for bound in buckets if not math.isinf(bound))
-        counts = (*(buckets[bound] for bound in bounds), buckets[math.inf])
-        return Histogram(tuple(bound * preset.unit_s for bound in bounds), counts)
+        counts = [_total(buckets[bound]) for bound in (*bounds, math.inf)]
+        known = tuple(count for count in counts if count is not None)
+        # Each bucket counts those before it, too.
+        if len(known) != len(counts) or any(after < before for before, after in pairwise(known)):
+            return None
+        return Histogram(tuple(bound * preset.unit_s for bound in bounds), known)
 
     def _matching(self, name: str, labels: tuple[tuple[str, str], ...]) -> Iterable[tuple[Labels, float]]:
         for found, value in self.samples.get(name, ()):
@@ -80,7 +82,7 @@ class Scrape:
 
 
 def parse(text: str, names: frozenset[str], target: str) -> Scrape:
-    """Keep the finite samples called one of `names`. UnexpectedAnswer where `text` is no exposition."""
+    """Keep the samples called one of `names`. UnexpectedAnswer where `text` is no exposition."""
     from prometheus_client.parser import text_string_to_metric_families
 
     kept: dict[str, list[tuple[Labels, float]]] = {}
@@ -89,11 +91,7 @@ def parse(text: str, names: frozenset[str], target: str) -> Scrape:
         for family in text_string_to_metric_families(text):
             families += 1
             for sample in family.samples:
-                if (
-                    (sample.name in names or sample.name == START_TIME)
-                    and math.isfinite(sample.value)
-                    and sample.value >= 0
-                ):
+                if sample.name in names or sample.name == START_TIME:
                     kept.setdefault(sample.name, []).append((sample.labels, sample.value))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UnexpectedAnswer(
@@ -104,8 +102,18 @@ def parse(text: str, names: frozenset[str], target: str) -> Scrape:
     return Scrape({name: tuple(samples) for name, samples in kept.items()})
 
 
+def _total(values: Iterable[float]) -> float | None:
+    """The sum; None where there is nothing to sum, or where one of them (NaN, infinite, negative) is no count: a part of a sum
+    that is not known leaves the whole unknown."""
+    found = tuple(values)
+    total = sum(found) if found and all(0 <= value < math.inf for value in found) else math.inf
+    return total if math.isfinite(total) else None
+
+
 def _number(text: str) -> float | None:
+    """The upper bound of a bucket; None where it is none."""
     try:
-        return float(text)
+        bound = float(text)
     except ValueError:
         return None
+    return None if math.isnan(bound) or bound == -math.inf else bound
