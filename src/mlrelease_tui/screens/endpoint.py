@@ -40,6 +40,9 @@ class EndpointScreen(ActingScreen):
         "app.help",
     )
 
+    # Its first crumb is the fleet, which is.
+    SCOPED = True
+
     _ref: EndpointRef | None = None
     _asked_for = ""
     """The id of the endpoint that was asked for: where it is gone, that is said, and no other one shown in its place."""

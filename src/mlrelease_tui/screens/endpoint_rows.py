@@ -10,7 +10,7 @@ from textual import on
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import fleet as view
-from mlrelease_tui.presentation.lines import Line, Span
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line
 from mlrelease_tui.presentation.table import Column, heading, laid_out, row
 from mlrelease_tui.screens.acting import ActingScreen
 from mlrelease_tui.screens.rows import RowsScreen
@@ -23,6 +23,8 @@ from mlrelease_tui.widgets.diff_table import DiffTable
 
 class EndpointRowsScreen(ActingScreen, RowsScreen):
     """A subclass gives `listed`, `columns`, `cells`, `empty` and `show_selected`. The order is kept between draws."""
+
+    SCOPED = True
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -49,6 +51,20 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
     def empty(self, state: State) -> Sequence[Line]:
         """What stands in place of rows where there are none."""
         raise NotImplementedError
+
+    def hidden_all(self, state: State) -> Sequence[Line]:
+        """Why no row is shown although there may be some: what was asked for hides them all, or nothing was read yet; empty where
+        neither is so."""
+        if self.wanted or self.problems_only or str(self.flags.scope):
+            leave = "Esc" if self.wanted or self.problems_only else self.pressed("app.everything")
+            return [EMPTY, line(Span(f"  nothing matches ({self.describe_view()}); {leave} shows all", Role.MUTED))]
+        if not state.connections and not state.freshness and not state.endpoints:
+            return [EMPTY, line(Span("  asking the connections ...", Role.MUTED))]
+        return [EMPTY, self.looking(state)] if state.endpoints and not self.statuses() else []
+
+    def looking(self, state: State) -> Line:
+        """A fleet that is too large to be judged at once is being judged."""
+        return line(Span(f"  looking at {len(state.endpoints):,} endpoints ...", Role.MUTED))
 
     def show_selected(self, status: EndpointStatus | None, state: State, now: datetime) -> None:
         """Draw what stands beside the list about the row under the cursor."""

@@ -58,17 +58,15 @@ class FleetScreen(EndpointRowsScreen):
         self.query_one("#activity", Sheet).show([line(Span(" ACTIVITY", Role.HEADING)), *rows])
 
     def empty(self, state: State) -> Sequence[Line]:
-        if described := self.describe_view():
-            leave = "Esc" if self.wanted or self.problems_only else self.pressed("app.everything")
-            return [EMPTY, line(Span(f"  nothing matches ({described}); {leave} shows all", Role.MUTED))]
-        if not state.connections and not state.freshness:
-            return [EMPTY, line(Span("  asking the connections ...", Role.MUTED))]
+        if hidden := self.hidden_all(state):
+            return hidden
         if state.endpoints:
-            return [EMPTY, line(Span(f"  looking at {len(state.endpoints):,} endpoints ...", Role.MUTED))]
+            return [EMPTY, self.looking(state)]
+        where = self.pressed("app.view_connections")
         return [
             EMPTY,
             line(Span("  no endpoint yet", Role.STRONG)),
-            line(Span("  7 shows what each connection answers; `mlrelease doctor` says why", Role.MUTED)),
+            line(Span(f"  {where} shows what each connection answers; `mlrelease doctor` says why", Role.MUTED)),
         ]
 
     def show_selected(self, status: EndpointStatus | None, state: State, now: datetime) -> None:

@@ -53,6 +53,9 @@ class FramedScreen(Screen[None]):
     FOOTER: ClassVar[tuple[str, ...]] = ("app.back", "app.command", "app.help")
     """Ids of the keys that the footer names, most wanted first."""
 
+    SCOPED: ClassVar[bool] = False
+    """Whether only what is of the chosen connection or environment is shown here."""
+
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (40, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = ""
@@ -176,7 +179,7 @@ class FramedScreen(Screen[None]):
 
     def _scoped_crumbs(self) -> Sequence[str]:
         first, *rest = self.crumbs()
-        return (f"{first} {self.flags.scope}".rstrip(), *rest)
+        return (f"{first} {self.flags.scope}".rstrip(), *rest) if self.SCOPED else (first, *rest)
 
     def links(self) -> list[header.Link]:
         """Every connection that is configured or was ever read."""

@@ -47,7 +47,7 @@ class RowsScreen(ReleaseScreen):
     def describe_view(self) -> str:
         """What differs from the plain list, in words: filter, problems only, order. "" where nothing does."""
         parts: list[str] = []
-        if scope := str(self.flags.scope):
+        if self.SCOPED and (scope := str(self.flags.scope)):
             parts.append(f"only {scope}")
         if self.MARKED and (marked := len(self.table.marks)):
             parts.append(self.MARKED.format(marked))
