@@ -18,8 +18,8 @@ from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSourc
 from mlrelease_tui.domain.action import ActionProgress, OpenAction
 from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
 from mlrelease_tui.domain.models import Model, ModelVersion
-from mlrelease_tui.domain.plan import Check, CheckStatus, Direction, Level, Outcome, OutcomeKind, Plan, Refusal
-from mlrelease_tui.domain.policy import PLAN_LIFETIME, is_production
+from mlrelease_tui.domain.plan import Check, CheckStatus, Direction, Level, Outcome, OutcomeKind, Plan, Refusal, Write
+from mlrelease_tui.domain.policy import PLAN_LIFETIME, Access, is_production
 from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
 from mlrelease_tui.domain.rollout import Endpoint, Verb, registered
 from mlrelease_tui.domain.status import known_good_of
@@ -62,8 +62,9 @@ class Desk:
         self._lifetime = lifetime
         self._pace = pace or Pace()
         self._reader = Reader(connectors, store.emit)
-        self._executor = Executor(self._reader, journal, store.emit, lambda: store.state.access, self._pace)
+        self._executor = Executor(self._reader, journal, store.emit, self._access, self._pace)
         self._reconciler = Reconciler(journal, self._reader, self._pace, lambda: {item.intent_id for item in self.busy})
+        self._armed_until_s = float("inf")
         self._running: dict[TargetRef, asyncio.Task[Outcome | Refusal]] = {}
 
     # --- writes armed or not ------------------------------------------------------------------------------------------
@@ -98,8 +99,17 @@ class Desk:
         except NotDurable as error:
             return Refusal(error.code, f"writes stay locked: {error.message}", error.hint)
         until = self._pace.now() + timedelta(minutes=minutes)
+        self._armed_until_s = self._pace.monotonic() + minutes * 60
         self._store.emit(AccessChanged(replace(access, armed_until=until)))
         return None
+
+    def _access(self) -> Access:
+        """Who may write now. The time for writes ends by the clock that never steps too: one that was set back adds none."""
+        access = self._store.state.access
+        if access.armed_until is not None and self._pace.monotonic() >= self._armed_until_s:
+            access = replace(access, armed_until=None)
+            self._store.emit(AccessChanged(access))
+        return access
 
     async def disarm(self) -> None:
         """Read-only again, at once."""
@@ -122,16 +132,11 @@ class Desk:
         return plan if isinstance(plan, Refusal) else await self._rehearsed(plan)
 
     async def _rehearsed(self, plan: Plan) -> Plan | Refusal:
-        """Ask the backends that can tell whether they would let the writes through; a clear no refuses the plan."""
+        """Ask the backends that can tell whether they would let the writes through, about all of them at once; a clear no refuses
+        the plan."""
         checks = list(plan.checks)
-        for step in plan.steps:
-            connector: object = self._connectors.get(step.connection)
-            if not isinstance(connector, Rehearsable):
-                continue
-            try:
-                checks += await connector.rehearse(step)
-            except ReleaseError as error:
-                checks.append(Check("rehearsal", CheckStatus.UNKNOWN, f"{step.connection}: {error.message}"))
+        for said in await asyncio.gather(*(self._rehearsal(step) for step in plan.steps)):
+            checks += said
         failed = next(
             (check for check in checks if check not in plan.checks and check.status is CheckStatus.FAIL), None
         )
@@ -139,6 +144,15 @@ class Desk:
             return Refusal("preflight", f"{failed.name}: {failed.text}", "nothing was sent")
         # Each write of a plan asks much the same of its backend: say it once.
         return replace(plan, checks=tuple(dict.fromkeys(checks)))
+
+    async def _rehearsal(self, step: Write) -> tuple[Check, ...]:
+        connector: object = self._connectors.get(step.connection)
+        if not isinstance(connector, Rehearsable):
+            return ()
+        try:
+            return tuple(await asked(step.connection, connector.rehearse(step)))
+        except ReleaseError as error:
+            return (Check("rehearsal", CheckStatus.UNKNOWN, f"{step.connection}: {error.message}"),)
 
     async def _situation(self, intent: Intent) -> Situation:
         base = Situation(
@@ -176,11 +190,7 @@ class Desk:
 
     def _alone(self, base: Situation, intent: MoveAlias) -> Situation:
         """An alias alone is felt where endpoints follow it: the strictest of their environments counts."""
-        bound = [
-            endpoint.environment
-            for endpoint in self._store.state.endpoints.values()
-            if endpoint.model == intent.model and endpoint.alias in {"", intent.alias}
-        ]
+        bound = self._environments(intent)
         strictest = max(bound, key=self._rules.production, default="")
         return replace(
             base,
@@ -188,6 +198,25 @@ class Desk:
             production=self._rules.production(strictest),
             floor=max((self._rules.floor(name, intent.verb) for name in bound), default=Level.READ),
         )
+
+    def _environments(self, intent: MoveAlias) -> list[str]:
+        """Of every endpoint that follows the alias, or may. One that is bound to the model and was never seen counts by its
+        connection."""
+        state = self._store.state
+        found = []
+        for endpoint in state.endpoints.values():
+            binding = state.bindings.get(endpoint.ref)
+            model = binding.model if binding else endpoint.model
+            alias = endpoint.alias or (binding.alias if binding else "")
+            if model == intent.model and alias in {"", intent.alias}:
+                found.append(endpoint.environment)
+        for binding in state.bindings.values():
+            health = state.connections.get(binding.endpoint.connection)
+            if health is None or binding.endpoint in state.endpoints:
+                continue
+            if binding.model == intent.model and binding.alias in {"", intent.alias}:
+                found.append(health.environment)
+        return found
 
     async def _with_registry(self, situation: Situation, ref: ModelRef, version: str, *, lineage: bool) -> Situation:
         registry = self._connectors.get(ref.connection)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mlrelease_tui.actions.checks import No, artifact, capable, freshness, supported
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.actions.verbs import Draft, Notes, draft, lowers
 from mlrelease_tui.connectors.api import AliasMovable
 from mlrelease_tui.domain.action import OpenAction, Stage
 from mlrelease_tui.domain.expectation import AliasExpectation
-from mlrelease_tui.domain.intents import Intent, MoveAlias
+from mlrelease_tui.domain.intents import Intent, MoveAlias, PromoteVersion, RollBack
 from mlrelease_tui.domain.plan import Direction, Level, Plan, ReadFrom, Refusal
 from mlrelease_tui.domain.policy import direction_of, level_of
 from mlrelease_tui.domain.rollout import Endpoint, Verb
@@ -148,6 +150,9 @@ def _finish(
         notes.warnings.append(
             f"best effort on {', '.join(loose)}: no compare-and-set there; a race is detected, not prevented"
         )
+    if isinstance(intent, PromoteVersion | RollBack) and not intent.version:
+        # What is confirmed and recorded names the version, whether or not the wish did.
+        intent = replace(intent, version=drafted.version)
     return Plan(
         intent=intent,
         target=intent.target,

@@ -52,13 +52,15 @@ from mlrelease_tui.domain.text import SafeText
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a verb comes to before it is a plan. `full`: all traffic moves at once. `harmful`: it goes on with what hurts."""
+    """What a verb comes to before it is a plan. `full`: all traffic moves at once. `harmful`: it goes on with what hurts. `version`
+    is the one that is meant, where the wish may leave that open."""
 
     steps: tuple[Write, ...]
     summary: str
     full: bool = False
     harmful: bool = False
     lowers: bool = False
+    version: str = ""
 
 
 @dataclass(slots=True)
@@ -91,10 +93,12 @@ def promote(intent: PromoteVersion, situation: Situation, endpoint: Endpoint, no
     if intent.full or intent.weight_bp == ALL_TRAFFIC_BP:
         steps = driver.start(endpoint, deployed, ALL_TRAFFIC_BP)
         steps += alias_follows(situation, version, notes.checks, notes.warnings)
-        return Draft(steps, f"start {version} on {name} at 100%", full=True)
+        return Draft(steps, f"start {version} on {name} at 100%", full=True, version=version)
     first = rollout.steps[0].weight_bp if rollout.steps else None
     shown = percent(intent.weight_bp if intent.weight_bp is not None else first)
-    return Draft(driver.start(endpoint, deployed, intent.weight_bp), f"start {version} on {name} at {shown}")
+    return Draft(
+        driver.start(endpoint, deployed, intent.weight_bp), f"start {version} on {name} at {shown}", version=version
+    )
 
 
 def _go_on(intent: PromoteVersion, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:
@@ -106,7 +110,7 @@ def _go_on(intent: PromoteVersion, situation: Situation, endpoint: Endpoint, not
     following = rollout.next_step
     if intent.full or (intent.weight_bp is None and rollout.steps and following is None):
         steps = driver.complete(endpoint) + alias_follows(situation, version, notes.checks, notes.warnings)
-        return Draft(steps, f"finish {name}: all traffic to {version}", full=True, harmful=harmful)
+        return Draft(steps, f"finish {name}: all traffic to {version}", full=True, harmful=harmful, version=version)
     if intent.weight_bp is not None:
         canary = endpoint.canary
         if canary is not None and canary.weight_bp == intent.weight_bp:
@@ -115,9 +119,10 @@ def _go_on(intent: PromoteVersion, situation: Situation, endpoint: Endpoint, not
             )
         steps = capable(situation.driver, Weighable, Verb.WEIGHT).set_weight(endpoint, intent.weight_bp)
         full = intent.weight_bp == ALL_TRAFFIC_BP
-        return Draft(steps, f"{name}: {version} to {percent(intent.weight_bp)}", full=full, harmful=harmful)
+        summary = f"{name}: {version} to {percent(intent.weight_bp)}"
+        return Draft(steps, summary, full=full, harmful=harmful, version=version)
     word = f"{percent(following.weight_bp)} of traffic" if following else "its next step"
-    return Draft(driver.advance(endpoint), f"take {name} {version} to {word}", harmful=harmful)
+    return Draft(driver.advance(endpoint), f"take {name} {version} to {word}", harmful=harmful, version=version)
 
 
 def weight(intent: SetWeight, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:
@@ -170,7 +175,7 @@ def roll_back(intent: RollBack, situation: Situation, endpoint: Endpoint, notes:
             f"the rollback before this one wanted {earlier} and did not get there; "
             f"this one goes to {version}: name {earlier} to go there"
         )
-    return Draft(steps, f"roll back {name} to {version}")
+    return Draft(steps, f"roll back {name} to {version}", version=version)
 
 
 def hold(intent: HoldRollout, situation: Situation, endpoint: Endpoint, notes: Notes) -> Draft:

@@ -140,7 +140,8 @@ class Plan:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def expired(self, now: datetime) -> bool:
-        return now >= self.expires_at
+        """Whether it is too old to be sent. Of one that was made later than `now` nobody knows: the clock was set back."""
+        return not self.created_at <= now < self.expires_at
 
 
 class OutcomeKind(StrEnum):
