@@ -254,6 +254,7 @@ _UNREACHABLE: Final = frozenset(
         errors.TimedOut,
         errors.Unauthenticated,
         errors.Forbidden,
+        errors.NotFound,
         errors.RateLimited,
         errors.UnexpectedAnswer,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ import click
 from mlrelease_tui.cli.options import ENDPOINT, Entry, LazyGroup, Options, command, options_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from mlrelease_tui.audit.record import AuditRecord
@@ -111,6 +113,8 @@ def _list(
     )
     if unfiltered:
         found = tuple(record for record in found if record.kind not in _DETAILS)[:limit]
+    if not found and kind is not None:
+        _must_be_kind(kind)
     entries = [entry_of(record) for record in found]
     if output.as_json:
         output.document({"schema": AUDIT_LIST, "records": [entry_shape(entry) for entry in entries]})
@@ -119,6 +123,17 @@ def _list(
     else:
         output.line("no record fits")
     return 0
+
+
+def _must_be_kind(kind: str) -> None:
+    """UnknownName for a kind that no version writes: that there is no record of it says nothing."""
+    from mlrelease_tui.audit.record import KINDS
+    from mlrelease_tui.config.sections import suggest
+    from mlrelease_tui.domain.text import SafeText
+    from mlrelease_tui.errors import UnknownName
+
+    if kind not in KINDS:
+        raise UnknownName(f"no record is of the kind {SafeText(kind)}", hint=suggest(kind, KINDS))
 
 
 _DETAILS: Final = frozenset({"sent", "step", "segment_close", "checkpoint"})
@@ -174,9 +189,19 @@ def _verify(ctx: click.Context, expect_head: str | None) -> int:
     from mlrelease_tui.audit.verify import verify
     from mlrelease_tui.cli.session import output_of
     from mlrelease_tui.cli.shapes import AUDIT_VERIFY, plain
+    from mlrelease_tui.domain.text import SafeText
+    from mlrelease_tui.errors import UsageError
 
     options = options_of(ctx)
     output = output_of(options)
+    if expect_head is not None:
+        expect_head = expect_head.strip().lower()
+        if not re.fullmatch(r"[0-9a-f]{64}", expect_head):
+            # A slip of the pen must not raise the alarm that somebody cut the audit.
+            raise UsageError(
+                f"{SafeText(expect_head)} is no head: it has 64 digits, 0 to f",
+                hint="`mlrelease audit verify` prints it",
+            )
     root = _root(options)
     found = verify(root, expect_head=expect_head)
     if output.as_json:
@@ -215,8 +240,7 @@ def _export(ctx: click.Context, form: str, since: datetime | None, endpoint: str
     lines = export(records, form)
     if target is not None:
         try:
-            with target.open("x", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in lines)
+            _put(target, lines)
         except OSError as error:
             raise UsageError(
                 f"{target} can't be written: {error.strerror}", hint="name a file that isn't there"
@@ -224,6 +248,20 @@ def _export(ctx: click.Context, form: str, since: datetime | None, endpoint: str
         return 0
     output.exact(lines)
     return 0
+
+
+def _put(target: Path, lines: Iterable[str]) -> None:
+    """Write a new file that is as private as what it is copied from, whole or not at all. OSError where that can't be."""
+    import os
+
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except BaseException:
+        # Half an audit would pass for a whole one.
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _since() -> click.Option:

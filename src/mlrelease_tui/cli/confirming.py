@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 import termios
 from contextlib import suppress
@@ -32,12 +33,13 @@ class Answer:
 async def confirm(plan: Plan, *, yes: bool, typed: str, reason: str, output: Output) -> Answer | Refusal:
     """What the plan's level wants, from the options or, at a terminal, from the person."""
     name = str(plan.target.name)
+    word = shlex.quote(name)
     if plan.level >= Level.SECOND:
         return SECOND_PERSON
     if yes:
         return _given(plan, name, typed, reason)
     if output.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        more = f" --confirm {name} --reason TEXT" if plan.level >= Level.NAME else ""
+        more = f" --confirm {word} --reason TEXT" if plan.level >= Level.NAME else ""
         return Refusal("not_confirmed", "nothing was sent: the plan was not confirmed", f"confirm it with --yes{more}")
     if plan.level >= Level.NAME:
         typed = typed or await _asked(f"type {name} to confirm: ")
@@ -52,7 +54,9 @@ async def confirm(plan: Plan, *, yes: bool, typed: str, reason: str, output: Out
 def _given(plan: Plan, name: str, typed: str, reason: str) -> Answer | Refusal:
     if plan.level >= Level.NAME and not typed:
         return Refusal(
-            "not_confirmed", "this plan wants the target's name typed", f"add --confirm {name} --reason TEXT"
+            "not_confirmed",
+            "this plan wants the target's name typed",
+            f"add --confirm {shlex.quote(name)} --reason TEXT",
         )
     if plan.level >= Level.NAME and not reason.strip():
         return Refusal("no_reason", "this plan wants a reason", "add --reason TEXT, for those who read the audit")

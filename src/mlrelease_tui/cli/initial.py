@@ -33,19 +33,21 @@ def _init(ctx: click.Context, force: bool, to_stdout: bool) -> int:
     usable = [item for item in found if not item.problem]
     unusable = [item for item in found if item.problem]
     text = render([item.draft for item in usable], comment="\n".join(_left_out(item) for item in unusable))
+    shape = {
+        "schema": INIT,
+        "config": str(path),
+        "connections": [_shape(item) for item in usable],
+        "left_out": [_shape(item) | known(reason=_left_out(item)) for item in unusable],
+    }
     if to_stdout:
-        output.lines(text.splitlines())
+        if output.as_json:
+            output.document(shape | {"text": text})
+        else:
+            output.lines(text.splitlines())
         return 0
     write_initial(path, text, os.environ, force=force)
     if output.as_json:
-        output.document(
-            {
-                "schema": INIT,
-                "config": str(path),
-                "connections": [_shape(item) for item in usable],
-                "left_out": [_shape(item) | known(reason=_left_out(item)) for item in unusable],
-            }
-        )
+        output.document(shape)
         return 0
     output.line(f"wrote {path}")
     for item in usable:

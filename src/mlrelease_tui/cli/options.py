@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +78,7 @@ def shared_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--timeout", "timeout_s"],
-            type=click.FloatRange(0.1, 600),
+            type=Seconds(0.1, 600),
             metavar="SECONDS",
             expose_value=False,
             is_eager=True,
@@ -193,6 +194,19 @@ class Name(click.ParamType[str]):
 
         names = known_names(self.kind, options_of(ctx).config)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds from `low` to `high`. No comparison keeps "nan" out of a range, and no clock waits for it."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__(low, high)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return number
 
 
 class Weight(click.ParamType[int]):

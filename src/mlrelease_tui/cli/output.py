@@ -87,7 +87,7 @@ class Output:
         for line in lines:
             shown = escape_hidden(line) if on_screen else line
             with _writing():
-                self.stdout.buffer.write(shown.encode("utf-8", "surrogateescape") + b"\n")
+                self.stdout.buffer.write(shown.encode("utf-8", "backslashreplace") + b"\n")
         with _writing():
             self.stdout.buffer.flush()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mlrelease_tui.cli.options import ENDPOINT, Options, command, options_of
+from mlrelease_tui.cli.options import ENDPOINT, Options, Seconds, command, options_of
 
 if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
@@ -19,9 +19,7 @@ _WINDOW: Final = (
 
 
 def _window() -> click.Option:
-    return click.Option(
-        ["--window", "window_s"], type=click.FloatRange(0, 3600), default=2.0, show_default=True, help=_WINDOW
-    )
+    return click.Option(["--window", "window_s"], type=Seconds(0, 3600), default=2.0, show_default=True, help=_WINDOW)
 
 
 def _status(ctx: click.Context, name: str | None, watching: bool, plain: bool, problems: bool, window_s: float) -> int:

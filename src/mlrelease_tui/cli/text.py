@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -258,7 +259,7 @@ def plan(found: Plan, glyphs: Glyphs) -> Iterator[Line]:
             yield line(Span(f"      {change.path}  ", Role.MUTED), came, change.after or "removed", beside)
     for warning in found.warnings:
         yield line(Span(f"  ! {warning}", Role.WARN))
-    yield line(Span("  wants  ", Role.MUTED), _LEVELS[found.level].replace("NAME", str(found.target.name)))
+    yield line(Span("  wants  ", Role.MUTED), _LEVELS[found.level].replace("NAME", shlex.quote(found.target.name)))
     yield line(Span("  hash   ", Role.MUTED), found.plan_hash)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from mlrelease_tui.cli.options import Entry, LazyGroup, ReleaseCommand, options_of
+from mlrelease_tui.cli.options import Entry, LazyGroup, ReleaseCommand, Seconds, options_of
 from mlrelease_tui.cli.wishes import SPECS, VerbSpec
 
 
@@ -27,7 +27,7 @@ def _confirming() -> list[click.Parameter]:
 def _window() -> click.Option:
     return click.Option(
         ["--window", "window_s"],
-        type=click.FloatRange(0, 3600),
+        type=Seconds(0, 3600),
         default=2.0,
         show_default=True,
         help="Seconds of metrics to look at before going on with a canary.",

@@ -1,0 +1,135 @@
+"""What is typed wrongly is told as that, and never as something about the fleet or the audit; what is printed can be pasted."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from tests.e2e.cli_host import CALM, Shell, moving, with_fault
+
+from mlrelease_tui.cli.acting import refusal_exit
+from mlrelease_tui.cli.options import Seconds
+from mlrelease_tui.domain.plan import Refusal
+from mlrelease_tui.errors import BackendError
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "home")
+
+
+@pytest.fixture
+def acted(shell: Shell) -> Shell:
+    """A shell in which one rollback was done."""
+    assert shell.play(cluster=moving()).run("rollback", "iris", "--yes", "--reason", "INC-1").code == 0
+    return shell
+
+
+# --- exit codes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [BackendError, *BackendError.__subclasses__()], ids=lambda kind: kind.code)
+def test_a_refusal_has_the_exit_code_that_its_error_has(kind: type[BackendError]) -> None:
+    assert refusal_exit(Refusal(kind.code, "because", "")) == kind.exit_code
+
+
+def test_an_endpoint_that_is_not_there_is_exit_code_3(shell: Shell) -> None:
+    shell.play(cluster=CALM)
+    answer = shell.run("hold", "cluster/ml/irsi", "--yes", "--json")
+    assert (answer.code, answer.error["code"]) == (3, "not_found")
+    assert shell.run("plan", "hold", "cluster/ml/irsi", "--json").code == 3
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["nan", "-nan", "inf", "1e999", "", "1,5"])
+def test_seconds_are_a_number(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Seconds(0, 3600).convert(text, None, None)
+
+
+def test_seconds_that_are_no_number_are_a_usage_error(shell: Shell) -> None:
+    shell.play(cluster=with_fault(CALM, "silent"))
+    for arguments in (
+        ("--timeout", "nan", "status"),
+        ("status", "--window", "nan"),
+        ("promote", "iris", "--window", "nan"),
+    ):
+        answer = shell.run(*arguments, "--json")
+        assert (answer.code, answer.error["code"]) == (2, "usage"), arguments
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_head_may_be_written_in_capitals_and_a_misspelt_one_is_no_alarm(acted: Shell) -> None:
+    head = acted.run("audit", "verify", "--json").document["chains"][0]["head"]
+    assert acted.run("audit", "verify", "--expect-head", f" {head.upper()}\n").code == 0
+    for misspelt in ("abc", head[:-1], f"{head}0", "g" * 64, ""):
+        answer = acted.run("audit", "verify", "--json", "--expect-head", misspelt)
+        assert (answer.code, answer.error["code"]) == (2, "usage")
+    assert acted.run("audit", "verify", "--expect-head", "0" * 64).code == 1, "one that nobody has is"
+
+
+def test_a_kind_of_record_that_there_is_not_is_told_with_the_nearest(acted: Shell) -> None:
+    answer = acted.run("audit", "list", "--kind", "intents", "--json")
+    assert (answer.code, answer.error["code"]) == (2, "unknown_name")
+    assert "`intent`" in answer.error["hint"]
+    none = acted.run("audit", "list", "--kind", "break_glass", "--json")
+    assert (none.code, none.document["records"]) == (0, [])
+
+
+def test_a_copy_of_the_audit_is_as_private_as_the_audit(acted: Shell) -> None:
+    target = acted.home / "copy.jsonl"
+    done = acted.run("audit", "export", "-o", str(target))
+    assert done.code == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert target.read_text() == acted.run("audit", "export").out
+
+
+def test_of_a_copy_that_can_not_be_whole_nothing_is_left(acted: Shell) -> None:
+    from mlrelease_tui.cli.audit import _put
+
+    def lines() -> object:
+        yield "one"
+        raise OSError(28, "No space left on device")
+
+    target = acted.home / "copy.jsonl"
+    with pytest.raises(OSError, match="No space"):
+        _put(target, lines())  # type: ignore[arg-type]
+    assert not target.exists()
+    answer = acted.run("audit", "export", "-o", str(acted.home / "nowhere" / "copy.jsonl"), "--json")
+    assert (answer.code, answer.error["code"]) == (2, "usage")
+
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+
+def test_init_prints_an_object_where_one_is_wanted(shell: Shell) -> None:
+    answer = shell.run("init", "--print", "--json")
+    assert answer.code == 0
+    assert answer.document["text"] == shell.run("init", "--print").out
+    assert not Path(answer.document["config"]).exists()
+
+
+def test_a_name_from_outside_is_no_command_where_it_is_pasted(shell: Shell) -> None:
+    """Whoever copies what is asked for into a shell must not run what somebody put into a name."""
+    name = "iris; touch pasted #"
+    script = moving(environment="production")
+    script["endpoints"][0]["name"] = name
+    shell.play(cluster=json.loads(json.dumps(script)))
+    verb = ("promote", f"cluster/ml/{name}", "--full", "--window", "0")
+    refused = shell.run(*verb, "--yes", "--json")
+    assert (refused.code, refused.error["code"]) == (4, "not_confirmed")
+    planned = shell.run("plan", *verb).out
+    asked = [refused.error["hint"], next(line for line in planned.splitlines() if "--confirm" in line)]
+    asked.append(shell.run(*verb, "--json").error["hint"])
+    for text in asked:
+        words = shlex.split(text.replace(",", ""), comments=True)
+        assert words[words.index("--confirm") + 1] == name, text
