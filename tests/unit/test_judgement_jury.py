@@ -164,6 +164,101 @@ def test_a_reset_that_overtook_does_not_invent_errors() -> None:
     assert kind(found) is not VerdictKind.HARM
 
 
+def test_what_another_process_counted_before_is_no_evidence() -> None:
+    """Behind one address there may be many processes, and a scrape meets now this one, now that: none of them began anew."""
+    traffic = Traffic(Jury())
+    traffic.go(100, stable=(90, 1))
+    found = None
+    for tick in range(100):
+        traffic.second += 5
+        other = tick % 2 == 0
+        canary = replace(traffic.reading("v3"), requests=9e6, errors=8e6, epoch=2.0) if other else traffic.reading("v3")
+        found = traffic.jury.hear(MOVING, (traffic.reading("v2"), canary))
+    assert kind(found) is not VerdictKind.HARM
+    assert found is not None
+    assert found.n < 4_000, "its history was counted"
+
+
+def test_a_process_that_began_since_the_last_reading_is_counted_from_its_beginning() -> None:
+    traffic = Traffic(Jury())
+    before = traffic.go(100)
+    assert before is not None
+    began = (START + timedelta(seconds=traffic.second + 1)).timestamp()
+    for tick in range(1, 25):
+        traffic.second += 5
+        traffic.counts["v2"][0] += 90
+        traffic.counts["v3"] = [20.0 * tick, 0.0]
+        after = traffic.jury.hear(MOVING, (traffic.reading("v2"), traffic.reading("v3", epoch=began)))
+    assert after is not None
+    # 24 ticks, of which a last block that is not full yet is not told of.
+    assert before.n + 20 * 12 <= after.n <= before.n + 20 * 24 + 30 * 12
+
+
+def test_an_epoch_that_is_told_no_more_is_no_beginning() -> None:
+    traffic = Traffic(Jury())
+    traffic.go(100, stable=(90, 1), canary=(30, 12))
+    jury = Jury()
+    traffic.jury = jury
+    found = None
+    for tick in range(250):
+        traffic.second += 5
+        traffic.counts["v2"][0] += 9_000
+        traffic.counts["v3"][0] += 30
+        epoch = 1.0 if tick % 2 else None
+        found = jury.hear(MOVING, (traffic.reading("v2"), traffic.reading("v3", epoch=epoch)))
+    assert kind(found) is not VerdictKind.HARM
+
+
+def with_slow(sample: VariantSample, bounds: tuple[float, ...], fast: float) -> VariantSample:
+    """The same with buckets that hold `fast` answers each, and all the others beyond the last."""
+    assert sample.requests is not None
+    return replace(sample, latency=Histogram(bounds, (*(fast for _ in bounds), sample.requests)))
+
+
+def test_buckets_that_change_do_not_make_old_answers_slow_again() -> None:
+    """The canary was slow when it was young; since then each answer is fast, whatever buckets it is counted in."""
+    traffic = Traffic(Jury())
+    traffic.counts["v3"] = [50_000.0, 0.0]
+    found = None
+    for tick in range(200):
+        traffic.second += 5
+        traffic.counts["v2"][0] += 90
+        traffic.counts["v3"][0] += 30
+        bounds = (0.25, 1.0) if tick % 2 else (0.25, 0.5, 1.0)
+        canary = with_slow(traffic.reading("v3"), bounds, traffic.counts["v3"][0] - 50_000)
+        found = traffic.jury.hear(MOVING, (traffic.reading("v2"), canary))
+    assert kind(found) is not VerdictKind.HARM
+
+
+def test_coarser_buckets_make_no_better_canary() -> None:
+    """Half of all answers of either take 0.6 s; the canary's buckets only know a second."""
+    traffic = Traffic(Jury())
+    found = None
+    for _ in range(400):
+        traffic.second += 5
+        for name in traffic.counts:
+            traffic.counts[name][0] += 90
+        stable = with_slow(traffic.reading("v2"), (0.25,), traffic.counts["v2"][0] / 2)
+        canary = with_slow(traffic.reading("v3"), (1.0,), traffic.counts["v3"][0])
+        found = traffic.jury.hear(MOVING, (stable, canary))
+    assert found is not None
+    assert found.kind is not VerdictKind.BETTER
+    assert "slow" not in found.reason
+
+
+def test_a_stable_that_was_never_counted_is_told() -> None:
+    traffic = Traffic(Jury())
+    found = None
+    for _ in range(150):
+        traffic.second += 5
+        traffic.counts["v3"][0] += 30
+        gone = replace(traffic.reading("v2"), requests=None, errors=None, latency=None, coverage=Coverage.NO_TARGET)
+        found = traffic.jury.hear(MOVING, (gone, traffic.reading("v3")))
+    assert found is not None
+    assert found.kind is VerdictKind.NOT_ENOUGH_DATA
+    assert "no counts of both" in found.reason
+
+
 def test_each_endpoint_has_its_own_latency_objective() -> None:
     asked: list[str] = []
 

@@ -73,12 +73,15 @@ class Histogram:
             return self.bounds[index]
         return lower + (self.bounds[index] - lower) * (rank - below) / inside
 
+    def bound_at(self, bound_s: float) -> float | None:
+        """The first bucket bound at or above `bound_s` (seconds), else the largest; None where there is none at all."""
+        found = (bound for bound in self.bounds if bound >= bound_s or math.isclose(bound, bound_s))
+        return next(found, self.bounds[-1] if self.bounds else None)
+
     def above(self, bound_s: float) -> float:
-        """How many were slower than the first bucket bound at or above `bound_s` (seconds)."""
-        for bound, count in zip(self.bounds, self.counts, strict=False):
-            if bound >= bound_s or math.isclose(bound, bound_s):
-                return self.total - count
-        return self.total - (self.counts[-2] if len(self.counts) > 1 else 0.0)
+        """How many were slower than `bound_at(bound_s)`."""
+        bound = self.bound_at(bound_s)
+        return self.total - (self.counts[self.bounds.index(bound)] if bound is not None else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

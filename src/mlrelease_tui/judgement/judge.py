@@ -127,7 +127,10 @@ def verdict(state: Judge) -> Verdict:
         kind=state.kind,
         questions=_deciding(state),
         elapsed_s=elapsed,
-        stale_s=_stale_s(state.last_at, state.paired_at, settings) if state.began is not None else 0.0,
+        # Where both were never counted together, that is since the canary began.
+        stale_s=_stale_s(state.last_at, state.began if state.paired_at is None else state.paired_at, settings)
+        if state.began is not None
+        else 0.0,
         traffic=state.began is not None,
     )
     return describe(finding, state.since, settings)

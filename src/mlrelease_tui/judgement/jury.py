@@ -18,6 +18,9 @@ from mlrelease_tui.judgement.judge import Counts, Judge, Scrape, observe, restar
 SLOW_S = 0.25
 """Above this many seconds an answer counts as slow, where no guard says otherwise."""
 
+CLOCKS_APART_S = 5.0
+"""By how many seconds a server's clock may be behind ours: its processes look older by that."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -49,9 +52,10 @@ class Jury:
         ticks = [sample.monotonic_s for sample in (now_stable, now_canary) if sample is not None]
         if ticks:
             slow_s = self._slow_s(endpoint.ref)
-            scrape = Scrape(
-                max(ticks), _counts(case.stable, now_stable, slow_s), _counts(case.canary, now_canary, slow_s)
-            )
+            counts = [_counts(case.stable, now_stable, slow_s), _counts(case.canary, now_canary, slow_s)]
+            if not _alike(now_stable, now_canary, slow_s):
+                counts = [item and replace(item, slow=None) for item in counts]
+            scrape = Scrape(max(ticks), *counts)
             case = replace(
                 case,
                 judge=observe(judge, scrape),
@@ -70,11 +74,23 @@ def _latest(before: VariantSample | None, now: VariantSample | None) -> VariantS
     return now if _usable(now) else before
 
 
+def _alike(stable: VariantSample | None, canary: VariantSample | None, slow_s: float) -> bool:
+    """Whether slow means the same of both: a bucket that ends later holds more, however fast the answers are."""
+    bounds = {
+        sample.latency.bound_at(slow_s)
+        for sample in (stable, canary)
+        if sample is not None and sample.latency is not None
+    }
+    return len(bounds) <= 1
+
+
 def _counts(before: VariantSample | None, now: VariantSample | None, slow_s: float) -> Counts | None:
-    """What came in between two readings. After a reset the new counters are all that is known, so they are the delta."""
+    """What came in between two readings, None where that can't be said."""
     if now is None or before is None or not _usable(now):
         return None
-    anew = was_reset(before, now)
+    anew = _began_anew(before, now)
+    if anew is None:
+        return None
     requests = _delta(None if anew else before.requests, now.requests)
     errors = _delta(None if anew else before.errors, now.errors)
     # Errors that are not known are no errors that did not happen.
@@ -82,9 +98,24 @@ def _counts(before: VariantSample | None, now: VariantSample | None, slow_s: flo
         return None
     slow = None
     if now.latency is not None and before.latency is not None:
-        since = None if anew else now.latency.since(before.latency)
-        slow = round((since or now.latency).above(slow_s))
+        # Without a reset, buckets that are others now, or hold less, say nothing of what came in between.
+        since = now.latency if anew else now.latency.since(before.latency)
+        slow = None if since is None else round(since.above(slow_s))
     return Counts(requests, errors, slow)
+
+
+def _began_anew(before: VariantSample, now: VariantSample) -> bool | None:
+    """Whether the counters began anew between two readings, so that all they hold came since the first of them.
+
+    None where they are of another process that is older than that: nobody knows how much of what they hold came long before.
+    """
+    if not was_reset(before, now):
+        return False
+    if now.epoch is None or now.epoch == before.epoch:
+        fell = before.requests is not None and now.requests is not None and now.requests < before.requests
+        return True if fell else None
+    age_s = now.at.timestamp() - now.epoch
+    return True if age_s <= now.monotonic_s - before.monotonic_s + CLOCKS_APART_S else None
 
 
 def _delta(before: float | None, now: float | None) -> int | None:
