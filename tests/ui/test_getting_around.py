@@ -12,7 +12,7 @@ from tests.ui.driver import driving
 
 from mlrelease_tui.domain.policy import Access
 from mlrelease_tui.domain.status import Severity
-from mlrelease_tui.store.facts import EndpointObserved
+from mlrelease_tui.store.facts import EndpointObserved, EndpointsObserved
 from mlrelease_tui.widgets.prompt import Prompt
 
 FRAUD = scenes.ref("fraud-scorer")
@@ -250,3 +250,23 @@ async def test_it_lives_in_one_cell() -> None:
         await driver.key("j", "k", "enter", "escape")
         await driver.press("endpoint.rollback")
         assert driver.app.is_running
+
+
+async def test_marks_outlive_a_filter_that_hides_them() -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.press("list.mark", "rows.filter")
+        await driver.type("churn")
+        await driver.key("enter")
+        await driver.press("list.mark")
+        assert "2 (1 hidden) marked" in driver.text
+        await driver.press("endpoint.copy_name")
+        assert "sent 2 names" in driver.lines[-1]
+        await driver.key("escape")
+        assert names(tuple(sorted(driver.table.marks))) == ["churn", "fraud-scorer"]
+        left = tuple(
+            item
+            for item in driver.services.store.state.endpoints.values()
+            if item.ref.connection == "prod-eu" and item.ref != FRAUD
+        )
+        await driver.emit(EndpointsObserved("prod-eu", left, driver.clock.now()))
+        assert names(tuple(driver.table.marks)) == ["churn"], "what is gone is not marked"

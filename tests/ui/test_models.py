@@ -230,6 +230,18 @@ async def test_two_marked_versions_are_compared_older_at_the_left() -> None:
         assert driver.table.marks
 
 
+async def test_versions_that_a_filter_finds_one_by_one_are_compared() -> None:
+    async with driving(scenes.healthy(), "app.view_models") as driver:
+        await versions(driver)
+        for found in ("v44", "v42"):
+            await driver.command(f"filter {found}")
+            await driver.press("list.mark")
+        assert "2 (1 hidden) marked" in driver.text
+        await driver.press("versions.diff")
+        assert "fraud-scorer: v42 → v44" in driver.text
+        assert "+0.002 (+0.2%)" in driver.line_with("accuracy")
+
+
 async def test_a_comparison_needs_two() -> None:
     async with driving(scenes.healthy(), "app.view_models") as driver:
         await versions(driver)

@@ -34,6 +34,7 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
         self._names: tuple[str, ...] = ()
         self._of: object = None
         self._aim = ""
+        self._known: tuple[object, Mapping[str, EndpointRef]] = (None, {})
 
     # --- for subclasses
 
@@ -117,7 +118,8 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
         def row_of(key: str) -> Line:
             return row(columns, self.cells(self._shown[key], state, now), self.glyphs.ellipsis)
 
-        self.table.show(heading(columns, self.sorted_by, marker), self._names, row_of, self.empty(state))
+        title = heading(columns, self.sorted_by, marker)
+        self.table.show(title, self._names, row_of, self.empty(state), lambda key: key in self._ids(state))
         if self._aim and self._names:
             self.table.select(self._aim)
             self._aim = ""
@@ -139,8 +141,16 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
         return status.ref if status else None
 
     def marked(self) -> tuple[EndpointRef, ...]:
-        marks = self.table.marks
-        return tuple(self._shown[name].ref for name in self._names if name in marks) or super().marked()
+        marks, known = self.table.marks, self._ids(self.state) if self.table.marks_hidden else {}
+        seen = [self._shown[name].ref for name in self._names if name in marks]
+        hidden = [known[name] for name in sorted(marks.difference(self._names)) if name in known]
+        return (*seen, *hidden) or super().marked()
+
+    def _ids(self, state: State) -> Mapping[str, EndpointRef]:
+        """Every endpoint by its id, shown or not."""
+        if self._known[0] is not state.endpoints:
+            self._known = (state.endpoints, {ref.id: ref for ref in state.endpoints})
+        return self._known[1]
 
     def about(self, subject: str) -> None:
         # What is not listed yet may be so with the next draw.

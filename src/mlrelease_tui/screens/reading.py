@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textual import on
@@ -99,11 +99,18 @@ class ReadingScreen(RowsScreen):
     def focus_body(self) -> None:
         (self.text if self.reading else self.table).focus()
 
-    def show_rows(self, heading: Line, keys: Sequence[str], row_of: RowOf, empty: Sequence[Line]) -> None:
-        """Give the list its rows. While it is hidden it keeps the old ones, and with them its place."""
+    def show_rows(
+        self,
+        heading: Line,
+        keys: Sequence[str],
+        row_of: RowOf,
+        empty: Sequence[Line],
+        known: Callable[[str], bool] = lambda key: False,
+    ) -> None:
+        """Give the list its rows. While it is hidden it keeps the old ones, and with them its place. `known` as for `DiffTable`."""
         seen = self.query_one("#lists").display and self.table.size.height > 0
         if seen or not self.table.keys:
-            self.table.show(heading, keys, row_of, empty)
+            self.table.show(heading, keys, row_of, empty, known)
 
     def list_cells(self) -> int:
         """Cells that a row of the list has for its columns."""

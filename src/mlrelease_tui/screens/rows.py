@@ -49,8 +49,8 @@ class RowsScreen(ReleaseScreen):
         parts: list[str] = []
         if self.SCOPED and (scope := str(self.flags.scope)):
             parts.append(f"only {scope}")
-        if self.MARKED and (marked := len(self.table.marks)):
-            parts.append(self.MARKED.format(marked))
+        if self.MARKED and self.table.marks:
+            parts.append(self.MARKED.format(self.count_marks()))
         if self.wanted:
             parts.append(f"filter: {self.wanted}")
         if self.problems_only:
@@ -58,6 +58,11 @@ class RowsScreen(ReleaseScreen):
         if self.SORTS and (self.sorted_by != next(iter(self.SORTS)) or self.reversed):
             parts.append(f"by {self.SORTS[self.sorted_by]}" + (", reversed" if self.reversed else ""))
         return " | ".join(parts)
+
+    def count_marks(self) -> str:
+        """How many rows are marked, and how many of them nobody sees now."""
+        marked, hidden = len(self.table.marks), self.table.marks_hidden
+        return f"{marked} ({hidden} hidden)" if hidden else str(marked)
 
     # --- filter
 
@@ -122,8 +127,7 @@ class RowsScreen(ReleaseScreen):
     @on(DiffTable.Marked)
     def _marked(self, event: DiffTable.Marked) -> None:
         event.stop()
-        if self.MARKED:
-            self.redraw()
+        self.redraw()
 
     # --- order
 

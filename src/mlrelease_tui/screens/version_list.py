@@ -38,11 +38,19 @@ class ListedVersions:
         self._made_from: Listing | None = None
         self._aliases: dict[str, tuple[str, ...]] = {}
         self._shown: dict[str, ModelVersion] = {}
+        self._all: tuple[object, Mapping[str, ModelVersion]] = (None, {})
 
     @property
     def shown(self) -> Mapping[str, ModelVersion]:
         """Versions by row key, in the order of the rows."""
         return self._shown
+
+    def version(self, key: str) -> ModelVersion | None:
+        """The version of that row key, whether a filter shows it or not."""
+        versions = self._made_from.versions if self._made_from is not None else ()
+        if self._all[0] is not versions:
+            self._all = (versions, {version.ref.id: version for version in versions})
+        return self._all[1].get(key)
 
     def forget(self) -> None:
         """The next listing is another model's."""

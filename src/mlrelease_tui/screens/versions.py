@@ -145,7 +145,11 @@ class VersionsScreen(ReadingScreen):
             return row(columns, cells, self.glyphs.ellipsis)
 
         self.show_rows(
-            heading(columns, self.sorted_by, marker), tuple(self._listed.shown), row_of, self._empty(model, known)
+            heading(columns, self.sorted_by, marker),
+            tuple(self._listed.shown),
+            row_of,
+            self._empty(model, known),
+            lambda key: self._listed.version(key) is not None,
         )
         if known is not None:
             self._want_more(known)
@@ -225,8 +229,8 @@ class VersionsScreen(ReadingScreen):
         first = Span(f" {models.aliases(model) or 'no alias'}", Role.TITLE)
         if since is not None:
             return [line(first, Span(f"  not read since {since:%H:%M:%S}Z", Role.STALE)), line(Span(parts, Role.MUTED))]
-        marked = len(self.table.marks)
-        mark = Span(f"  {marked} marked: D compares two" if marked else "", Role.KEY)
+        compare = self.pressed("versions.diff")
+        mark = Span(f"  {self.count_marks()} marked: {compare} compares two" if self.table.marks else "", Role.KEY)
         return [line(first), line(Span(parts + more, Role.MUTED), mark)]
 
     def _show_chosen(self) -> None:
@@ -251,9 +255,9 @@ class VersionsScreen(ReadingScreen):
         return version.lineage or self.state.lineage.get(version.ref)
 
     def _comparison(self, model: Model, pair: tuple[str, str], cells: int) -> list[Line]:
-        before, after = (self._listed.shown.get(key) for key in pair)
+        before, after = (self._listed.version(key) for key in pair)
         if before is None or after is None:
-            return wrapped("one of the two versions is not listed any more", cells, Role.WARN, indent=" ")
+            return wrapped("one of the two versions is not known any more", cells, Role.WARN, indent=" ")
         old, new = self._lineage(before), self._lineage(after)
         for version, lineage in ((before, old), (after, new)):
             if lineage is None:

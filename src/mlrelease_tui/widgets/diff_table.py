@@ -74,15 +74,25 @@ class DiffTable(Canvas, can_focus=True):
 
     # --- what it shows
 
-    def show(self, heading: Line, keys: Sequence[str], row_of: RowOf, empty: Sequence[Line] = ()) -> None:
-        """Show these rows. The cursor stays on its key; where that is gone, on the row that took its place."""
+    def show(
+        self,
+        heading: Line,
+        keys: Sequence[str],
+        row_of: RowOf,
+        empty: Sequence[Line] = (),
+        known: Callable[[str], bool] = lambda key: False,
+    ) -> None:
+        """Show these rows. The cursor stays on its key; where that is gone, on the row that took its place.
+
+        What is marked and not among these rows stays marked where it is still `known`: a filter hides it, nobody unmarked it.
+        """
         old_index = self._index.get(self._key, 0)
         offset = old_index - self._top
         ordered = tuple(keys)
         if ordered != self._keys:
             self._keys = ordered
             self._index = {key: index for index, key in enumerate(ordered)}
-            self._marks &= self._index.keys()
+        self._marks = {key for key in self._marks if key in self._index or known(key)}
         self._heading = heading
         self._row_of = row_of
         self._empty = empty or self._empty
@@ -108,6 +118,11 @@ class DiffTable(Canvas, can_focus=True):
     @property
     def marks(self) -> frozenset[str]:
         return frozenset(self._marks)
+
+    @property
+    def marks_hidden(self) -> int:
+        """How many marks are on rows that are not shown now."""
+        return len(self._marks - self._index.keys())
 
     @property
     def cursor_index(self) -> int:
