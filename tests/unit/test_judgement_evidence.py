@@ -6,7 +6,7 @@ import math
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlrelease_tui.judgement.dispersion import Dispersion
@@ -120,6 +120,7 @@ def test_dispersion_before_any_error_is_the_prior() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0.0, 1e6)), max_size=70))
+@example([(0.0, 2.2250738585e-313), (1.0, 0.0)])
 def test_dispersion_is_finite_and_never_flatters(blocks: list[tuple[float, float]]) -> None:
     dispersion = Dispersion()
     for score, variance in blocks:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from mlrelease_tui.judgement.settings import JudgeSettings
 
 BATCH_SIZES = (1, 2, 4, 8, 16)
+LEAST_VARIANCE = 1e-30
+"""Less than any counts give; dividing by less would leave the range of floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Batch:
 
     def ratio(self, settings: JudgeSettings) -> float:
         """Dispersion at this batch size, shrunk towards the prior."""
-        if not self.whole or self.sum_variance <= 0.0:
+        if not self.whole or self.sum_variance < LEAST_VARIANCE:
             return settings.prior_phi
         mean = self.sum_variance / self.whole
         prior = settings.prior_phi + settings.prior_slope * mean
