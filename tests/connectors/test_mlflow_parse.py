@@ -265,6 +265,7 @@ def test_a_signature_from_the_run_of_an_older_mlflow() -> None:
         {"url": "postgresql://u:hunter2@h/db"},
         {"url": "http://h:notaport"},
         {"url": "http://[h"},
+        {"url": "http://u:hunter2@h\u2100x/"},
         {"url": "https://h", "insecure_tls": True},
         {"url": "https://h", "workspace": "team-a"},
         {"url": "http://h", "timeout_s": 0},

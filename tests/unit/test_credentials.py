@@ -15,6 +15,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from mlrelease_tui.config import Config, ConnectionConfig, parse
-from mlrelease_tui.credentials import CommandOutput, Prompt, Runner, Wallet, run_command
+from mlrelease_tui.credentials import CommandOutput, Prompt, Runner, Wallet, keyring_source, run_command
 from mlrelease_tui.credentials.answer import read_answer
 from mlrelease_tui.credentials.command import find_program
 from mlrelease_tui.domain.redaction import is_secret_name, looks_like_token, redact_text, redact_url
@@ -385,6 +386,22 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
         assert wait_until(lambda pid=pid: gone(pid))  # type: ignore[misc]
 
 
+def test_a_command_that_became_another_users_holds_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `sudo` does, and then nobody but root may kill it."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    killpg, pid = os.killpg, tmp_path / "pid"
+    monkeypatch.setattr(os, "killpg", forbidden)
+    command = json.dumps(["/bin/sh", "-c", f"echo $$ > {pid}; exec sleep 600"])
+    try:
+        problem = failure(lambda: wallet(configured(f"{{ command = {command} }}"), run=briefly).credential("registry"))
+    finally:
+        killpg(int(pid.read_text()), signal.SIGKILL)
+    assert "did not end within 10 s" in problem.message
+
+
 def test_what_a_command_leaves_running_holds_nobody(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     program = (
@@ -470,6 +487,20 @@ def test_a_file_that_is_not_a_plain_file_of_ours_is_refused(tmp_path: Path) -> N
     assert "larger than 64 KiB" in failure(lambda: from_file(large).credential("registry")).message
 
 
+def test_a_file_that_can_not_be_asked_about_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    too_long = from_file(tmp_path / ("x" * 300))
+    assert "File name too long" in failure(lambda: too_long.credential("registry")).message
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    # A folder that we may not enter, which root can't be shown: neither the file nor what it is can be asked for.
+    work = from_file(private(tmp_path / "t", CANARY))
+    monkeypatch.setattr(os, "open", closed)
+    monkeypatch.setattr(os, "lstat", closed)
+    assert "Permission denied" in failure(lambda: work.credential("registry")).message
+
+
 # --- keyring, variable, prompt -----------------------------------------------------------------------------------------------
 
 
@@ -513,6 +544,33 @@ def test_a_prompt_is_asked_once_and_kept() -> None:
         assert "nobody answered" in failure(lambda other=other: other.credential("registry")).message  # type: ignore[misc]
     other.login("registry", Secret("typed"))
     assert taken(other.credential("registry"))[2] == "typed"
+
+
+def test_what_was_typed_before_the_screen_came_outlives_a_401() -> None:
+    work = wallet(configured("{ prompt = true }"))
+    work.login("registry", Secret("typed"))
+    assert taken(work.renew("registry"))[2] == "typed"
+    assert taken(work.credential("registry"))[2] == "typed"
+
+
+def test_a_keyring_that_waits_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is locked opens a dialog: it must not be one more with each read."""
+    unlocked, asked = threading.Event(), []
+
+    class Locked:
+        def get_password(self, service: str, entry: str) -> str:
+            asked.append(entry)
+            unlocked.wait(60)
+            return CANARY
+
+    monkeypatch.setattr(keyring_source, "_backend", Locked)
+    for _ in range(3):
+        problem = failure(lambda: keyring_source.read_secret("mlrelease", "registry", limit_s=0.05))
+        assert "did not answer within 0.05 s" in problem.message
+    assert asked == ["registry"]
+    unlocked.set()
+    assert keyring_source.read_secret("mlrelease", "registry", limit_s=30) == Secret(CANARY)
+    assert len(asked) == 2
 
 
 def test_basic_without_a_user_is_refused() -> None:
@@ -619,6 +677,17 @@ def test_mlflows_file_is_held_to_the_same_rules(tmp_path: Path) -> None:
 def test_ways_of_authentication_that_only_mlflow_has_are_named() -> None:
     work = wallet(configured(""), {"MLFLOW_TRACKING_AWS_SIGV4": "true", "MLFLOW_TRACKING_TOKEN": "t"})
     assert "MLFLOW_TRACKING_AWS_SIGV4" in failure(lambda: work.credential("registry")).message
+
+
+@pytest.mark.parametrize("home", ["/" + "x" * 300, "/proc/self/mem"])
+def test_a_home_that_is_closed_to_us_holds_no_file(home: str) -> None:
+    found = wallet(configured(""), {"HOME": home, "MLFLOW_TRACKING_TOKEN": CANARY}).credential("registry")
+    assert taken(found) == ("bearer", "", CANARY, "mlflow env")
+
+
+def test_a_tracking_uri_that_is_no_address_stops() -> None:
+    env = {"MLFLOW_TRACKING_URI": "http://[registry", "MLFLOW_TRACKING_TOKEN": CANARY}
+    assert "MLFLOW_TRACKING_URI" in failure(lambda: wallet(configured(""), env).credential("registry")).message
 
 
 def test_other_kinds_without_a_credential_are_anonymous() -> None:

@@ -17,6 +17,7 @@ from typing import Final
 DEADLINE_S: Final = 10.0
 MAX_OUTPUT: Final = 64 * 1024
 MAX_STDERR: Final = 4 * 1024
+REAP_S: Final = 1.0
 _POLL_S: Final = 0.02
 
 
@@ -50,7 +51,8 @@ def run_command(
 ) -> CommandOutput:
     """Run `argv` in its own session with stdin closed; read until it ends, `deadline_s` is over or it wrote too much.
 
-    Whatever way it ends, its whole process group is killed. What it left running keeps no pipe of ours open.
+    Whatever way it ends, its whole process group is killed. What it left running keeps no pipe of ours open; what may not be
+    killed, since it became another user's (sudo), is left behind.
     """
     process = subprocess.Popen(
         list(argv),
@@ -66,9 +68,8 @@ def run_command(
         reading.run()
     finally:
         _kill_group(process)
-    return CommandOutput(
-        process.returncode, bytes(reading.stdout), bytes(reading.stderr), reading.timed_out, reading.flooded
-    )
+    exit_code = -signal.SIGKILL if process.returncode is None else process.returncode
+    return CommandOutput(exit_code, bytes(reading.stdout), bytes(reading.stderr), reading.timed_out, reading.flooded)
 
 
 class _Reading:
@@ -130,4 +131,5 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(REAP_S)

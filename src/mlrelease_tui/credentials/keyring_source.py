@@ -35,6 +35,9 @@ _ELSEWHERE: Final = 'use credential = { command = [...] } or { file = "..." }: b
 
 _Result = TypeVar("_Result")
 
+_one: Final = threading.Lock()
+"""Held while the keyring is being asked, by whichever thread asks it."""
+
 
 def read_secret(service: str, entry: str, *, limit_s: float = LIMIT_S) -> Secret | None:
     """The secret stored under (service, entry); None where there is none. `CredentialError` where the keyring is of no use."""
@@ -76,7 +79,12 @@ def delete_secret(service: str, entry: str, *, limit_s: float = LIMIT_S) -> None
 
 
 def _within(limit_s: float, work: Callable[[], _Result]) -> _Result:
-    """Run `work` in a daemon thread: a bus that never answers must not hold the caller, nor the exit of the program."""
+    """Run `work` in a daemon thread: a bus that never answers must not hold the caller, nor the exit of the program.
+
+    One at a time: while a keyring waits for somebody to unlock it, whoever asks again would only add one more dialog and thread.
+    """
+    if not _one.acquire(timeout=limit_s):
+        raise _silent(limit_s)
     results: queue.SimpleQueue[_Result | CredentialError] = queue.SimpleQueue()
 
     def run() -> None:
@@ -86,16 +94,22 @@ def _within(limit_s: float, work: Callable[[], _Result]) -> _Result:
             results.put(problem)
         except BaseException as problem:
             results.put(_translated(problem))
+        finally:
+            _one.release()
 
     threading.Thread(target=run, name="keyring", daemon=True).start()
     try:
         result = results.get(timeout=limit_s)
     except queue.Empty:
-        raise CredentialError(f"The keyring did not answer within {limit_s:g} s.", hint=_ELSEWHERE) from None
+        raise _silent(limit_s) from None
     if isinstance(result, CredentialError):
         # The frames inside the thread hold the secret in their locals.
         raise result.with_traceback(None) from None
     return result
+
+
+def _silent(limit_s: float) -> CredentialError:
+    return CredentialError(f"The keyring did not answer within {limit_s:g} s.", hint=_ELSEWHERE)
 
 
 def _backend() -> KeyringBackend:

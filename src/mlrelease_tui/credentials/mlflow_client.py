@@ -48,7 +48,14 @@ def speaks_http(connection: ConnectionConfig) -> bool:
 def _is_meant(connection: ConnectionConfig, connections: Iterable[ConnectionConfig], env: Mapping[str, str]) -> bool:
     tracking = env.get("MLFLOW_TRACKING_URI", "")
     if tracking:
-        return _origin(tracking) == _origin(str(connection.options.get("url", "")))
+        try:
+            meant = _origin(tracking)
+        except ValueError:
+            raise CredentialError(
+                "MLFLOW_TRACKING_URI is no address, and says for which server MLflow's own credential is meant",
+                hint=f"mend or unset it, or give connection {SafeText(connection.name)} a credential of its own",
+            ) from None
+        return meant == _origin(str(connection.options.get("url", "")))
     others = [
         other.name
         for other in connections
@@ -90,7 +97,7 @@ def _is_on(value: str) -> bool:
 def _file(env: Mapping[str, str], uid: int) -> tuple[str, str]:
     home = env.get("HOME", "")
     path = Path(home) / ".mlflow" / "credentials"
-    if not home or not path.exists():
+    if not home or not _is_there(path):
         return "", ""
     what = "MLflow's credentials file"
     content = read_private(path, what, uid)
@@ -106,6 +113,14 @@ def _file(env: Mapping[str, str], uid: int) -> tuple[str, str]:
         raise CredentialError(
             f"{what} cannot be read: {SafeText(str(path))}", hint="an ini file with [mlflow]; % as %%"
         ) from None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether the file exists; not where the way to it is closed to us (another user's HOME), as MLflow's client has it."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

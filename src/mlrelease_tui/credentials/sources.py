@@ -6,6 +6,7 @@ the value.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -85,8 +86,11 @@ def read_private(path: Path, what: str, uid: int) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as problem:
-        why = "it is a symbolic link" if path.is_symlink() else problem.strerror
+        # O_NOFOLLOW says ELOOP of a link; asking the path itself may fail again, as the opening did.
+        why = "it is a symbolic link" if problem.errno == errno.ELOOP else problem.strerror
         raise CredentialError(f"{what} cannot be opened: {shown}: {why}") from None
+    except ValueError:
+        raise CredentialError(f"{what} cannot be opened: {shown} is no path") from None
     try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):

@@ -103,8 +103,13 @@ class Wallet:
             return found
 
     def renew(self, connection: str) -> Credential | None:
-        """Forget what is held and ask the source again: what to do once after a 401."""
-        self.forget(connection)
+        """Forget what is held and ask the source again: what to do once after a 401.
+
+        What a person typed, who can't be asked again, is kept: a server that errs once must not cost them the session.
+        """
+        source = self._connection(connection).credential
+        if source is None or source.kind != "prompt" or self._prompt is not None:
+            self.forget(connection)
         return self.credential(connection)
 
     def forget(self, connection: str) -> None:
@@ -207,7 +212,7 @@ def _resolved(
         if secret is None:
             raise CredentialError(
                 f"the credential of {SafeText(name)} is asked for, and nobody answered",
-                hint="run it at a terminal, or configure another source",
+                hint="it is asked for at the start, at a terminal: start again, or configure another source",
             )
         answer = Answer(secret)
     return _credential(connection, source, answer)

@@ -66,10 +66,9 @@ def _checked_url(settings: Settings) -> str:
         parts = urlsplit(url)
         host, password = parts.hostname, parts.password
         _ = parts.port
-    except ValueError as error:
-        raise ConfigError(
-            f"connection {settings.name}: url is no address: {error}", hint="look for a typing error"
-        ) from error
+    except ValueError:
+        # What is wrong with it may be told by quoting it, user and password included.
+        raise ConfigError(f"connection {settings.name}: url is no address", hint="look for a typing error") from None
     if not parts.scheme and url.partition("://")[0] not in _BARE:
         raise ConfigError(
             f"connection {settings.name}: url {_network.without_userinfo(url)!r} has no scheme",
