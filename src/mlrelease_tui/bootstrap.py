@@ -22,9 +22,10 @@ from mlrelease_tui.config.model import Config, ConnectionConfig
 from mlrelease_tui.connectors import plugins
 from mlrelease_tui.connectors.api import Connector, Credential, Settings
 from mlrelease_tui.credentials.command import run_command
-from mlrelease_tui.credentials.wallet import Prompt, Wallet
+from mlrelease_tui.credentials.wallet import Wallet
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.secret import Secret
 from mlrelease_tui.domain.status import DEFAULT_GUARD, Binding
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ConfigError
@@ -77,18 +78,19 @@ def build(
     config: Config,
     *,
     environ: Mapping[str, str] | None = None,
-    prompt: Prompt | None = None,
+    secrets: Mapping[str, Secret] = MappingProxyType({}),
     restore: bool = True,
 ) -> Program:
-    """Wire a program for `config`. `prompt` asks the person for a secret, None where nobody can be asked."""
+    """Wire a program for `config`. `secrets` were typed by the operator for connections that ask for one."""
     env = os.environ if environ is None else environ
-    return wire(begin(config, restore=restore), environ=env, prompt=prompt)
+    return wire(begin(config, restore=restore, secrets=secrets), environ=env)
 
 
-def wire(outset: Outset, *, environ: Mapping[str, str], prompt: Prompt | None = None) -> Program:
+def wire(outset: Outset, *, environ: Mapping[str, str]) -> Program:
     """A program that begins where `outset` stands."""
     config, store, env = outset.config, outset.store, dict(environ)
-    wallet = Wallet(config, env=env, prompt=prompt, run=run_command, clock=_utc_now)
+    # Nobody is asked any more: what is under way by now has deadlines, and the terminal is not ours alone.
+    wallet = Wallet(config, env=env, prompt=None, run=run_command, clock=_utc_now)
     for name, secret in outset.secrets.items():
         wallet.login(name, secret)
     connectors = _connect(config, wallet, env, store)

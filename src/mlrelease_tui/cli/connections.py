@@ -45,7 +45,7 @@ def _list(ctx: click.Context) -> int:
         _tell(program, output, rows)
         return 0
 
-    return with_program(options, work)
+    return with_program(options, work, asking=())
 
 
 def _test(ctx: click.Context, names: tuple[str, ...]) -> int:
@@ -63,7 +63,7 @@ def _test(ctx: click.Context, names: tuple[str, ...]) -> int:
         _tell(program, output, rows)
         return 0 if all(row.state in {LinkState.OK, LinkState.SLOW} for row in rows) else 3
 
-    return with_program(options, work)
+    return with_program(options, work, asking=names or None)
 
 
 async def probe_all(program: Program, names: tuple[str, ...]) -> list[ConnectionHealth]:
@@ -199,7 +199,7 @@ def _login(ctx: click.Context, name: str, from_stdin: bool) -> int:
             output.line(f"the credential of {name} is in the {where} now; `mlrelease connections test {name}` tries it")
         return 0
 
-    return with_program(options, work)
+    return with_program(options, work, asking=())
 
 
 def _read_secret(name: str, *, from_stdin: bool) -> Secret:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
     from mlrelease_tui.cli.options import Options
     from mlrelease_tui.cli.output import Output
-    from mlrelease_tui.config.model import Config, ConnectionConfig
-    from mlrelease_tui.credentials.wallet import Prompt
+    from mlrelease_tui.config.model import Config
     from mlrelease_tui.domain.secret import Secret
 
 
@@ -50,18 +49,25 @@ def config_of(options: Options, env: Mapping[str, str] = os.environ) -> Config:
 
 
 def with_program(
-    options: Options, work: Callable[[Program], Awaitable[int]], *, env: Mapping[str, str] = os.environ
+    options: Options,
+    work: Callable[[Program], Awaitable[int]],
+    *,
+    env: Mapping[str, str] = os.environ,
+    asking: Collection[str] | None = None,
 ) -> int:
-    """Build the program, run `work` on it, close it; the exit code of `work`."""
+    """Build the program, run `work` on it, close it; the exit code of `work`.
+
+    At a terminal the secrets of the connections in `asking` (None: of all) that are configured to ask are asked for first.
+    """
     from mlrelease_tui.bootstrap import build
     from mlrelease_tui.hardening import harden_process
 
     config = config_of(options, env)
     harden_process()
-    terminal = terminal_prompt()
+    secrets = asked_secrets(config, asking) if sys.stdin.isatty() and sys.stderr.isatty() else {}
 
     async def run() -> int:
-        program = build(config, environ=env, prompt=terminal)
+        program = build(config, environ=env, secrets=secrets)
         try:
             code = await work(program)
         except Detached as detached:
@@ -83,15 +89,20 @@ def stdout_to_ourselves() -> Iterator[None]:
         yield
 
 
-def terminal_prompt() -> Prompt | None:
-    """Asks at the terminal for a connection's secret; None where there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
+def asked_secrets(config: Config, names: Collection[str] | None = None) -> Mapping[str, Secret]:
+    """What the operator types for the connections (of all, or of `names`) that are configured to ask, by name.
 
-    def ask(connection: ConnectionConfig) -> Secret | None:
-        return ask_secret(connection.name)
-
-    return ask
+    One after another, before anything runs: two questions at once would show what is typed for the second, or give it to the
+    other server; and a question asked beside the event loop would outlive Ctrl-C.
+    """
+    found: dict[str, Secret] = {}
+    for connection in config.connections.values():
+        asks = connection.credential is not None and connection.credential.kind == "prompt"
+        if asks and (names is None or connection.name in names):
+            secret = ask_secret(connection.name)
+            if secret is not None:
+                found[connection.name] = secret
+    return MappingProxyType(found)
 
 
 def ask_secret(name: str) -> Secret | None:
