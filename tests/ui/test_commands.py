@@ -17,6 +17,7 @@ from mlrelease_tui.domain.intents import (
 )
 from mlrelease_tui.domain.refs import ModelRef
 from mlrelease_tui.screens import commands
+from mlrelease_tui.widgets import keys
 
 STATE = scenes.degraded()
 FRAUD = scenes.ref("fraud-scorer")
@@ -110,3 +111,9 @@ def test_completions_lead_to_lines_that_parse() -> None:
     assert commands.completions("endpoint ch", STATE.endpoints, ())[0][0] == "endpoint churn"
     assert ("rollback churn", commands.USAGE["rollback"]) in commands.completions("rollback ch", STATE.endpoints, ())
     assert [line for line, _ in commands.everything("roll back", ())] == ["rollback"]
+
+
+def test_notes_name_the_keys_that_are_in_force() -> None:
+    mine = keys.keymap("default", {"endpoint.actions": "A", "menu.hold": "H", "endpoint.explain": "E"})
+    assert ("hold", "hold the rollout where it is  (A then H)") in commands.everything("hold", (), mine)
+    assert ("explain", "explain: why this state  (E)") in commands.completions("expl", (), (), mine)

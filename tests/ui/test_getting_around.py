@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import timedelta
+from types import MappingProxyType
 
 import pytest
 from tests.ui import scenes
@@ -270,3 +271,22 @@ async def test_marks_outlive_a_filter_that_hides_them() -> None:
         )
         await driver.emit(EndpointsObserved("prod-eu", left, driver.clock.now()))
         assert names(tuple(driver.table.marks)) == ["churn"], "what is gone is not marked"
+
+
+async def test_a_copied_command_holds_a_name_as_one_word() -> None:
+    state = scenes.healthy()
+    model = scenes.model("x; rm -rf ~", "7")
+    hostile = scenes.endpoint("$(reboot)", "7")
+    state = replace(
+        state,
+        models=MappingProxyType({model.ref: model}),
+        endpoints=MappingProxyType({hostile.ref: hostile}),
+    )
+    async with driving(state, (160, 48)) as driver:
+        await driver.press("endpoint.copy_command")
+        assert "mlrelease endpoint 'prod-eu/ml/$(reboot)'" in driver.lines[-1]
+        await driver.press("app.view_models", "item.copy_command")
+        assert "mlrelease versions 'registry/x; rm -rf ~'" in driver.lines[-1]
+        await driver.press("list.open")
+        await driver.press("item.copy_command")
+        assert "mlrelease versions 'registry/x; rm -rf ~'" in driver.lines[-1]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from mlrelease_tui.app import MlreleaseApp
+from mlrelease_tui.cli.entry import root
+from mlrelease_tui.cli.home import outset_for_app
+from mlrelease_tui.cli.options import options_of
 from mlrelease_tui.domain.rollout import Verb
+from mlrelease_tui.errors import ConfigError
 from mlrelease_tui.screens.overlay import PageScreen
 from mlrelease_tui.screens.views import VIEWS
 from mlrelease_tui.widgets import keys
@@ -89,6 +95,27 @@ def test_remapping_is_by_id() -> None:
         keys.keymap("default", {"list.fly": "x"})
     with pytest.raises(ValueError, match="no key preset 'emacs'"):
         keys.keymap("emacs")
+
+
+@pytest.mark.parametrize("pressed", ["enter", "space", "ctrl+y", "y,enter", "q", "down"])
+def test_no_key_that_is_pressed_without_a_thought_sends(pressed: str) -> None:
+    with pytest.raises(ValueError, match=r"plan\.send"):
+        keys.keymap("default", {"plan.send": pressed})
+
+
+def test_the_key_that_sends_is_no_other_key_of_the_plan() -> None:
+    with pytest.raises(ValueError, match=r"y can't be both plan\.send and plan\.cancel"):
+        keys.keymap("default", {"plan.cancel": "escape,y"})
+    assert keys.keys_of("plan.send", keys.keymap("default", {"plan.send": "Y"})) == ("Y",)
+
+
+def test_a_key_that_must_not_send_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[ui.keymap.remap]\n"plan.send" = "enter"\n')
+    path.chmod(0o600)
+    with root.make_context("mlrelease", []) as ctx, pytest.raises(ConfigError, match="enter may not do that") as found:
+        outset_for_app(replace(options_of(ctx), config=path), {"HOME": str(tmp_path)})
+    assert found.value.line == 2
 
 
 def test_views_have_neighbouring_numbers() -> None:

@@ -7,13 +7,10 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mlrelease_tui.cli.options import Options
-    from mlrelease_tui.config.model import Config
-    from mlrelease_tui.domain.secret import Secret
     from mlrelease_tui.outset import Outset
 
 SWITCH_S: Final = 0.0002
@@ -51,25 +48,17 @@ def outset_for_app(options: Options, env: Mapping[str, str]) -> Outset:
     """Where the app begins: keys of the configuration checked, secrets that are asked for asked before anything is drawn."""
     from dataclasses import replace
 
+    from mlrelease_tui.cli.session import asked_secrets
     from mlrelease_tui.hardening import harden_process
     from mlrelease_tui.outset import begin, load_config
-    from mlrelease_tui.widgets.keys import CATALOGUE
+    from mlrelease_tui.widgets.keys import CATALOGUE, keymap
 
     config = load_config(options.config, env, action_ids=frozenset(key.id for key in CATALOGUE))
+    try:
+        keymap(config.ui.keymap.preset, config.ui.keymap.remap)
+    except ValueError as problem:
+        raise config.error(("ui", "keymap", "remap", "plan.send"), str(problem)) from None
     if options.slow:
         config = replace(config, ui=replace(config.ui, slow=True))
     harden_process()
-    return begin(config, secrets=_asked_secrets(config))
-
-
-def _asked_secrets(config: Config) -> Mapping[str, Secret]:
-    """What the operator types for the connections that are configured to ask, by name."""
-    found: dict[str, Secret] = {}
-    for connection in config.connections.values():
-        if connection.credential is not None and connection.credential.kind == "prompt":
-            from mlrelease_tui.cli.session import ask_secret
-
-            secret = ask_secret(connection.name)
-            if secret is not None:
-                found[connection.name] = secret
-    return MappingProxyType(found)
+    return begin(config, secrets=asked_secrets(config))

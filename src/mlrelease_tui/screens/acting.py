@@ -10,6 +10,7 @@ from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.lines import Role
 from mlrelease_tui.presentation.menu import words_for
 from mlrelease_tui.screens.base import ReleaseScreen
+from mlrelease_tui.screens.copying import command
 from mlrelease_tui.store import select
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.menu import Item, Menu
@@ -51,9 +52,7 @@ class ActingScreen(ReleaseScreen):
             text = words_for(entry.name, status) or entry.text
             items.append(Item(pressed[0] if pressed else "", text, entry.name, reason, str(native)))
         self._menu_of = status.ref
-        armed = self.state.access.may_write(self.at) is None
-        title = f"Actions on {status.ref.id}" + ("" if armed else "  [READ-ONLY: plans open, W arms]")
-        self.open_dock(Menu(title, items, id="actions"))
+        self.open_dock(Menu(self.titled(f"Actions on {status.ref.id}"), items, id="actions"))
 
     @on(Menu.Chosen, "#actions")
     async def _action_chosen(self, event: Menu.Chosen) -> None:
@@ -128,7 +127,7 @@ class ActingScreen(ReleaseScreen):
         self._copy([ref.id for ref in self.marked()], "name")
 
     def action_copy_command(self) -> None:
-        self._copy([f"mlrelease endpoint {ref.id}" for ref in self.marked()], "command")
+        self._copy([command("endpoint", ref.id) for ref in self.marked()], "command")
 
     def _copy(self, texts: list[str], what: str) -> None:
         if not texts:

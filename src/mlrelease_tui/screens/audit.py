@@ -17,6 +17,7 @@ from mlrelease_tui.presentation import audit as view
 from mlrelease_tui.presentation import audit_record
 from mlrelease_tui.presentation.lines import Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
+from mlrelease_tui.screens.copying import command
 from mlrelease_tui.screens.reading import ReadingScreen
 from mlrelease_tui.screens.services import Auditing
 from mlrelease_tui.store.state import State
@@ -204,4 +205,4 @@ class AuditScreen(ReadingScreen):
 
     def command_to_copy(self) -> str:
         name = self.name_to_copy()
-        return f"mlrelease audit show {name}" if name else ""
+        return command("audit", "show", name) if name else ""

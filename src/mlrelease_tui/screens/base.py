@@ -145,7 +145,7 @@ class ReleaseScreen(FramedScreen):
         from mlrelease_tui.screens import commands
 
         def suggest(typed: str) -> list[Suggestion]:
-            found = commands.completions(typed, self.state.endpoints, tuple(self.app.available_themes))
+            found = commands.completions(typed, self.state.endpoints, tuple(self.app.available_themes), self.keymap)
             if not found and note:
                 found = [(typed, note)]
             return [Suggestion(*pair) for pair in found]
@@ -156,7 +156,7 @@ class ReleaseScreen(FramedScreen):
         from mlrelease_tui.screens import commands
 
         def suggest(typed: str) -> list[Suggestion]:
-            return [Suggestion(*pair) for pair in commands.everything(typed, self.state.endpoints)]
+            return [Suggestion(*pair) for pair in commands.everything(typed, self.state.endpoints, self.keymap)]
 
         self.open_dock(Prompt("find:", suggest=suggest, picks=True, id="command"))
 
@@ -179,6 +179,11 @@ class ReleaseScreen(FramedScreen):
                     self.say("there is no list to filter here", Role.WARN)
             case _:
                 self.post_message(self.Commanded(command))
+
+    def titled(self, title: str) -> str:
+        """The title of a menu whose entries open plans: whether one of them could be sent now."""
+        armed = self.state.access.may_write(self.at) is None
+        return title if armed else f"{title}  [READ-ONLY: plans open, {self.pressed('app.arm')} arms]"
 
     # --- plans. The panel's messages are handled by their names: its module is wanted when a plan is opened, not before.
 

@@ -281,12 +281,14 @@ def unavailable(  # noqa: PLR0911 - one return a reason
     return ""
 
 
-def completions(line: str, endpoints: Iterable[EndpointRef], themes: Sequence[str]) -> list[tuple[str, str]]:
-    """(line, note) pairs that Tab may take, best first."""
+def completions(
+    line: str, endpoints: Iterable[EndpointRef], themes: Sequence[str], keymap: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[str, str]]:
+    """(line, note) pairs that Tab may take, best first. `keymap` as for `keys.keys_of`."""
     head, space, tail = line.partition(" ")
     known = words()
     if not space:
-        found = [(word, _note(item)) for word, item in sorted(known.items()) if word.startswith(head)]
+        found = [(word, _note(item, keymap)) for word, item in sorted(known.items()) if word.startswith(head)]
         if head:
             found += [(ref.name, f"open {ref.id}") for ref in sorted(endpoints) if head.lower() in ref.name.lower()]
         return found
@@ -303,17 +305,23 @@ def completions(line: str, endpoints: Iterable[EndpointRef], themes: Sequence[st
     return [(f"{head} {ref.name}", USAGE.get(head, ref.id)) for ref in near]
 
 
-def _note(item: keys.Key) -> str:
-    pressed = ", ".join(keys.display(key) for key in item.keys[:1])
-    prefix = "a then " if item.scope == "menu" else ""
+def _note(item: keys.Key, keymap: Mapping[str, str]) -> str:
+    pressed = _pressed(item.id, keymap)
+    prefix = f"{_pressed('endpoint.actions', keymap)} then " if item.scope == "menu" else ""
     return f"{item.text}" + (f"  ({prefix}{pressed})" if pressed else "")
 
 
-def everything(line: str, endpoints: Iterable[EndpointRef]) -> list[tuple[str, str]]:
+def _pressed(identity: str, keymap: Mapping[str, str]) -> str:
+    return next((keys.display(key) for key in keys.keys_of(identity, keymap)), "")
+
+
+def everything(
+    line: str, endpoints: Iterable[EndpointRef], keymap: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[str, str]]:
     """For the palette: every action and endpoint whose words hold all that is typed, as (command line, note)."""
     wanted = line.lower().split()
     found = [
-        (item.word, _note(item))
+        (item.word, _note(item, keymap))
         for item in keys.CATALOGUE
         if item.word and all(word in f"{item.word} {item.text}".lower() for word in wanted)
     ]

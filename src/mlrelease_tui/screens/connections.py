@@ -12,6 +12,7 @@ from mlrelease_tui.presentation import connections as view
 from mlrelease_tui.presentation.header import Link
 from mlrelease_tui.presentation.lines import Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
+from mlrelease_tui.screens.copying import command
 from mlrelease_tui.screens.reading import ReadingScreen
 from mlrelease_tui.store.state import State
 from mlrelease_tui.widgets import keys
@@ -124,7 +125,7 @@ class ConnectionsScreen(ReadingScreen):
 
     def command_to_copy(self) -> str:
         name = self.name_to_copy()
-        return f"mlrelease connections test {name}" if name else ""
+        return command("connections", "test", name) if name else ""
 
     @on(DiffTable.Moved, "#rows")
     def _moved(self, event: DiffTable.Moved) -> None:

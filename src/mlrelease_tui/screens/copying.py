@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 
 from mlrelease_tui.widgets.clipboard import sequence
+
+
+def command(*words: str) -> str:
+    """A command of this tool as a shell takes it: a name from outside is one word of it, whatever it holds."""
+    return shlex.join(("mlrelease", *words))
 
 
 def copy_out(text: str, what: str, environ: Mapping[str, str], write: Callable[[str], None]) -> str:

@@ -14,6 +14,7 @@ from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import models as view
 from mlrelease_tui.presentation.lines import Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
+from mlrelease_tui.screens.copying import command
 from mlrelease_tui.screens.reading import ReadingScreen
 from mlrelease_tui.store.state import State
 from mlrelease_tui.widgets.diff_table import DiffTable
@@ -127,7 +128,7 @@ class ModelsScreen(ReadingScreen):
 
     def command_to_copy(self) -> str:
         chosen = self.chosen()
-        return f"mlrelease versions {chosen.model.ref.id}" if chosen is not None else ""
+        return command("versions", chosen.model.ref.id) if chosen is not None else ""
 
     def thing(self) -> tuple[str, object] | None:
         chosen = self.chosen()

@@ -22,6 +22,7 @@ from mlrelease_tui.presentation.labels import name_of
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, line, wrapped
 from mlrelease_tui.presentation.table import heading, laid_out, row
 from mlrelease_tui.presentation.words import version as version_word
+from mlrelease_tui.screens.copying import command
 from mlrelease_tui.screens.models import endpoints_by_model, stale_since
 from mlrelease_tui.screens.reading import ReadingScreen
 from mlrelease_tui.screens.version_list import ListedVersions, Listing
@@ -198,15 +199,15 @@ class VersionsScreen(ReadingScreen):
 
     def _missing(self, model: Model, what: str) -> Line:
         """Why something of a model is not here: it is being read, can't be read, or is not kept by this registry."""
-        connection = model.ref.connection
+        connection, again = model.ref.connection, self.pressed("app.refetch")
         freshness = self.state.freshness.get(connection)
         health = self.state.connections.get(connection)
         if what == "lineage" and health is not None and health.capabilities and "lineage" not in health.capabilities:
             return line(Span(f" {connection} keeps no lineage", Role.MUTED))
         if freshness is not None and freshness.failing_since is not None:
-            return line(Span(f" {what} can't be read: {freshness.error}; r reads again", Role.STALE))
+            return line(Span(f" {what} can't be read: {freshness.error}; {again} reads again", Role.STALE))
         if health is not None and health.error_code:
-            return line(Span(f" {what} can't be read: {health.error}; r reads again", Role.STALE))
+            return line(Span(f" {what} can't be read: {health.error}; {again} reads again", Role.STALE))
         return line(Span(f" reading the {what} ...", Role.MUTED))
 
     def _note(self) -> list[Line]:
@@ -322,7 +323,8 @@ class VersionsScreen(ReadingScreen):
         """Compare the two marked versions, or the marked one with the one under the cursor; the older is at the left."""
         chosen = self.table.marks | ({self.table.key} if len(self.table.marks) == 1 else frozenset())
         if len(chosen) != 2:
-            self.say("mark two versions with Space, then D compares them", Role.WARN)
+            mark, compare = self.pressed("list.mark"), self.pressed("versions.diff")
+            self.say(f"mark two versions with {mark}, then {compare} compares them", Role.WARN)
             return
         older, newer = self._listed.older_first(chosen)
         self._compared = (older, newer)
@@ -345,9 +347,8 @@ class VersionsScreen(ReadingScreen):
             for index, (alias, now_at) in enumerate(sorted(model.aliases.items())[: len(_DIGITS)])
         ]
         items.append(Item("n", "another alias, or a new one ...", OTHER_ALIAS))
-        armed = self.state.access.may_write(self.at) is None
         title = f"Point an alias at {name_of(model.ref.name)} {version_word(version.ref.version)}"
-        self.open_dock(Menu(title + ("" if armed else "  [READ-ONLY: plans open, W arms]"), items, id="alias"))
+        self.open_dock(Menu(self.titled(title), items, id="alias"))
 
     @on(Menu.Chosen, "#alias")
     async def _alias_chosen(self, event: Menu.Chosen) -> None:
@@ -376,4 +377,4 @@ class VersionsScreen(ReadingScreen):
 
     def command_to_copy(self) -> str:
         model = self.model
-        return f"mlrelease versions {model.ref.id}" if model is not None else ""
+        return command("versions", model.ref.id) if model is not None else ""

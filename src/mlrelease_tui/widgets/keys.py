@@ -212,6 +212,12 @@ RESERVED: Final = frozenset(
 )
 """Keys that a terminal, a multiplexer, ssh or a text field takes for itself; alt+anything too."""
 
+_THOUGHTLESS: Final = frozenset(
+    {"enter", "return", "space", "escape", "tab", "backspace", "delete", "insert"}
+    | {"up", "down", "left", "right", "home", "end", "pageup", "pagedown"}
+)
+"""Keys that never send, whatever the operator's own keys are."""
+
 PRESETS: Final = ("default", "k9s", "lazygit")
 
 _DISPLAY: Final[Mapping[str, str]] = MappingProxyType(
@@ -276,7 +282,8 @@ def _binding(item: Key) -> Binding:
 
 
 def keymap(preset: str = "default", overrides: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """Action id → keys (comma-separated), for a preset and then the operator's own. ValueError for what is not known."""
+    """Action id → keys (comma-separated), for a preset and then the operator's own. ValueError for what is not known, and for a key
+    that must not send."""
     if preset not in PRESETS:
         raise ValueError(f"no key preset {preset!r}: there are {', '.join(PRESETS)}")
     mapped: dict[str, str] = {}
@@ -289,7 +296,20 @@ def keymap(preset: str = "default", overrides: Mapping[str, str] = MappingProxyT
         if identity not in known:
             raise ValueError(f"no action {identity!r} to put a key on")
         mapped[identity] = keys
+    for item in CATALOGUE:
+        if item.sends:
+            _check_sending(item, mapped)
     return mapped
+
+
+def _check_sending(item: Key, mapped: Mapping[str, str]) -> None:
+    """Enter, a chord or a key that moves about is pressed without a thought; and one key can't both send and cancel."""
+    others = {key: other.id for other in of(item.scope) if other is not item for key in keys_of(other.id, mapped)}
+    for key in keys_of(item.id, mapped):
+        if "+" in key or key in _THOUGHTLESS:
+            raise ValueError(f"{item.id} sends a plan: {key} may not do that; a letter may")
+        if key in others:
+            raise ValueError(f"{key} can't be both {item.id} and {others[key]}")
 
 
 def usual(identity: str) -> str:
