@@ -133,3 +133,28 @@ def test_a_name_from_outside_is_no_command_where_it_is_pasted(shell: Shell) -> N
     for text in asked:
         words = shlex.split(text.replace(",", ""), comments=True)
         assert words[words.index("--confirm") + 1] == name, text
+
+
+# --- doctor -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ui", "over_ssh", "mouse", "symbols"),
+    [
+        ("", False, "local: mouse on", "Unicode symbols"),
+        ("", True, "over SSH: mouse off", "Unicode symbols"),
+        ("mouse = false\nascii = true", False, "local: mouse off (configured)", "ASCII symbols (configured)"),
+        ("mouse = true", True, "over SSH: mouse on (configured)", "Unicode symbols"),
+    ],
+)
+def test_doctor_tells_what_was_decided_where_the_configuration_decides(
+    shell: Shell, ui: str, over_ssh: bool, mouse: str, symbols: str
+) -> None:
+    shell.configure(f'state_dir = "state"\n[ui]\n{ui}\n')
+    shell.environment |= {"SSH_CONNECTION": "1 2 3 4"} if over_ssh else {}
+    if not over_ssh:
+        shell.environment.pop("SSH_CONNECTION", None)
+    shell.environment |= {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}
+    checks = {check["name"]: check["text"] for check in shell.run("doctor", "--offline", "--json").document["checks"]}
+    assert checks["link"].startswith(mouse)
+    assert checks["encoding"].endswith(symbols)

@@ -128,3 +128,13 @@ def test_a_factory_that_fails_breaks_its_own_connection_only(
     monkeypatch.setattr(plugins, "load", lambda _kind: ConnectorFactory(build))
     with pytest.raises(ConfigError, match="failed to start for 'edge'"):
         plugins.connect("rogue", Settings("edge", "rogue"))
+
+
+def test_what_is_no_connector_is_a_broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlrelease_tui.connectors import plugins
+    from mlrelease_tui.connectors.api import ConnectorFactory, Settings
+    from mlrelease_tui.errors import ConfigError
+
+    monkeypatch.setattr(plugins, "load", lambda _kind: ConnectorFactory(lambda _: None))  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigError, match="made NoneType, which is no connector"):
+        plugins.connect("rogue", Settings("edge", "rogue"))

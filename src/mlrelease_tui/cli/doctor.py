@@ -12,7 +12,7 @@ from mlrelease_tui.cli.options import Options, command, options_of
 
 if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
-    from mlrelease_tui.config.model import Config
+    from mlrelease_tui.config.model import Config, UiConfig
     from mlrelease_tui.errors import ReleaseError
 
 Word = Literal["ok", "info", "warn", "fail"]
@@ -67,13 +67,13 @@ def examine(options: Options, env: Mapping[str, str], *, offline: bool) -> Itera
     from mlrelease_tui.cli.session import config_of
     from mlrelease_tui.errors import ConfigError
 
-    yield from _versions()
-    yield from _terminal(env)
     config: Config | ConfigError
     try:
         config = config_of(options, env)
     except ConfigError as error:
         config = error
+    yield from _versions()
+    yield from _terminal(env, None if isinstance(config, ConfigError) else config.ui)
     yield from _configuration(config, options, env)
     yield from _keyring()
     yield from _process()
@@ -100,7 +100,8 @@ def _versions() -> Iterator[Finding]:
     yield Finding("packages", "info", ", ".join(found))
 
 
-def _terminal(env: Mapping[str, str]) -> Iterator[Finding]:
+def _terminal(env: Mapping[str, str], ui: UiConfig | None) -> Iterator[Finding]:
+    """What the app makes of this terminal. `ui` is what the configuration says of it, None where it can't be read."""
     import shutil
     import sys
 
@@ -117,12 +118,19 @@ def _terminal(env: Mapping[str, str]) -> Iterator[Finding]:
         why = "TERM is dumb" if term in {"dumb", "not set"} else "not a terminal on both sides"
         yield Finding("terminal", "info", f"TERM {term}: {why}, so `mlrelease` alone prints status --plain")
     colors = "none (NO_COLOR)" if env.get("NO_COLOR") else env.get("COLORTERM") or _colors_of(term)
-    yield Finding("colours", "info", colors)
+    theme = f"; theme {ui.theme} (configured)" if ui is not None and ui.theme else ""
+    yield Finding("colours", "info", colors + theme)
     encoding = sys.stdout.encoding or "unknown"
-    ascii_only = wants_ascii(env, encoding)
-    yield Finding("encoding", "info", f"{encoding}: {'ASCII symbols' if ascii_only else 'Unicode symbols'}")
+    if ui is not None and ui.ascii:
+        symbols = "ASCII symbols (configured)"
+    else:
+        symbols = "ASCII symbols" if wants_ascii(env, encoding) else "Unicode symbols"
+    yield Finding("encoding", "info", f"{encoding}: {symbols}")
     over_ssh = bool(env.get("SSH_CONNECTION"))
-    yield Finding("link", "info", "over SSH: mouse off, no animations" if over_ssh else "local: mouse on")
+    wanted = ui.mouse if ui is not None else None
+    mouse = "on" if (not over_ssh if wanted is None else wanted) else "off"
+    said = f"mouse {mouse}" + ("" if wanted is None else " (configured)")
+    yield Finding("link", "info", f"{'over SSH' if over_ssh else 'local'}: {said}, no animations")
 
 
 def _colors_of(term: str) -> str:

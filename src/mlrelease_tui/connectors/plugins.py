@@ -84,7 +84,9 @@ def connect(kind: str, settings: Settings) -> Connector:
     """A connector of `kind` for one connection. ConfigError for whatever is wrong with it, the factory's own faults included."""
     factory = load(kind)
     try:
-        return factory(settings)
+        made = factory(settings)
+        if not isinstance(made, Connector):
+            raise TypeError(f"its factory made {type(made).__name__}, which is no connector")
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
@@ -92,3 +94,4 @@ def connect(kind: str, settings: Settings) -> Connector:
             f"the connector {kind!r} failed to start for {settings.name!r}: {type(error).__name__}: {error}",
             hint="this is a fault of the connector; its author wants to know",
         ) from error
+    return made
