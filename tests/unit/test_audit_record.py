@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
@@ -25,6 +26,7 @@ from mlrelease_tui.audit.record import (
 from mlrelease_tui.audit.redact import MASK, MAX_TEXT_BYTES, Json, Redactions, clean_text, plain
 from mlrelease_tui.audit.uuid7 import Uuid7
 from mlrelease_tui.audit.verify import verify
+from mlrelease_tui.domain.redaction import redact_text
 from mlrelease_tui.domain.text import SafeText, is_hidden
 
 VALUES = st.recursive(
@@ -179,6 +181,18 @@ def test_keys_that_become_the_same() -> None:
         ("ghp_" + "a1" * 18, "a1a1"),
         ("AKIA" + "ABCD" * 4, "ABCDABCD"),
         ("hf_" + "a1" * 17, "a1a1"),
+        ("AWS_SECRET_ACCESS_KEY=swordfish", "swordfish"),
+        ("passphrase: swordfish", "swordfish"),
+        ("private_key='swordfish'", "swordfish"),
+        ("Set-Cookie: session=swordfish; Path=/", "swordfish"),
+        ("it was AIza" + "a1" * 17 + "b, now rotated", "a1a1"),
+        ("npm_" + "a1" * 18, "a1a1"),
+        ("pypi-AgEIcHlwaS5vcmcCJDU3", "IcHlwaS5"),
+        ("hvs." + "a1" * 12, "a1a1"),
+        ("ya29." + "a1" * 12, "a1a1"),
+        ("glrt-" + "a1" * 10, "a1a1"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nswordfish\n-----END RSA PRIVATE KEY-----", "swordfish"),
+        ("cut off: -----BEGIN PRIVATE KEY-----\nswordfish", "swordfish"),
     ],
 )
 def test_secrets_in_free_text(text: str, secret: str) -> None:
@@ -186,6 +200,15 @@ def test_secrets_in_free_text(text: str, secret: str) -> None:
     assert secret not in json.dumps(out)
     assert MASK in json.dumps(out)
     assert found == [{"field": "x.reason", "why": "secret"}]
+
+
+@pytest.mark.parametrize("hide", [clean_text, redact_text], ids=["audit", "errors"])
+@pytest.mark.parametrize("piece", ["a-", "a", "1a", "a+", "eyJaaaaaaaa-", "token_", "token ", "-----BEGIN "])
+def test_a_flood_is_looked_through_without_going_back_and_forth(hide: Callable[[str], str], piece: str) -> None:
+    """A search whose time grows with the square of the length would take minutes for this, with every key waiting for it."""
+    shown = hide(piece * (64 * 1024 // len(piece)) + " x_token: swordfish")
+    assert "swordfish" not in shown
+    assert len(shown) >= 16
 
 
 @pytest.mark.parametrize(
@@ -198,6 +221,9 @@ def test_secrets_in_free_text(text: str, secret: str) -> None:
         "sha256:" + "ab" * 32,
         "connection/namespace/name",
         "max_tokens=7"[:10],
+        "global-latency-of-the-canary-doubled",
+        "access: granted by the release board",
+        "npm_config_registry_of_the_build_image",
     ],
 )
 def test_plain_words_stay(text: str) -> None:

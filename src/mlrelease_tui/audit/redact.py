@@ -48,18 +48,36 @@ _URL: Final = re.compile(
     r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{0,31}://)(?P<user>[^\s/?#@]*@)?(?P<rest>[^\s?#]*)(?P<query>\?[^\s#]*)?"
 )
 _SECRET_TEXT: Final = re.compile(
-    r"""(?P<name>\b[\w\-]*(?:password|passwd|secret|token|api[_\-]?key|authorization)["']?\s*[=:]\s*["']?)
+    r"""(?P<name>(?:password|passwd|passphrase|secret|token|(?:api|access|private|secret)[_\-]?key|authorization|cookie)
+        ["']?\s*[=:]\s*["']?)
         (?!\s|\*\*\*)(?:(?:bearer|basic|digest|token)\s+)?[^\s"',;&]+
       | (?P<lead>\bbearer\s+)[A-Za-z0-9._~+/\-]{12,}=*
-      | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*
+      | (?:(?<![A-Za-z0-9_\-])eyJ[A-Za-z0-9_\-]{8,}+|\beyJ[A-Za-z0-9_\-]{8,1000}+)\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*
       | \b(?:gh[posur]_|hf_|dapi|sk-|sk_live_)[A-Za-z0-9]{20,}
-      | \b(?:github_pat_|glpat-|xox[abprs]-|sk-proj-|sk-ant-)[A-Za-z0-9_\-]{16,}
+      | \b(?:github_pat_|gl(?:pat|dt|rt|ptt)-|xox[abeoprs]-|sk-proj-|sk-ant-|pypi-AgE|hv[sbr]\.|ya29\.)[A-Za-z0-9_\-]{16,}
       | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b
+      | \bAIza[A-Za-z0-9_\-]{35}
+      | \bnpm_[A-Za-z0-9]{36}\b
+      | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----[\s\S]*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_HINTS_BESIDE_SIGN: Final = ("://", "passw", "secret", "token", "api", "authorization")
-_HINTS_ALONE: Final = ("bearer", "eyj", "gh", "glpat-", "xox", "hf_", "dapi", "sk-", "sk_", "akia", "asia")
+_HINTS_BESIDE_SIGN: Final = (
+    "://",
+    "passw",
+    "passphrase",
+    "secret",
+    "token",
+    "api",
+    "access",
+    "private",
+    "authorization",
+    "cookie",
+)
+_HINTS_ALONE: Final = (
+    *("bearer", "eyj", "gh", "gl", "xox", "hf_", "dapi", "sk-", "sk_", "akia", "asia", "aiza", "npm_", "pypi-"),
+    *("hvs.", "hvb.", "hvr.", "ya29.", "private key"),
+)
 """What must be in a text, in lower case, before the patterns can match: looking for it is ten times cheaper than they are."""
 
 

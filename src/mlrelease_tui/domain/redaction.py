@@ -43,6 +43,8 @@ _NAME_PARTS: Final = frozenset(
 _NAME_SPLIT = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
 _HARMLESS_NAMES: Final = frozenset({"pwd", "oldpwd", "ssh_auth_sock", "client_key"})
 
+# What is looked at here may be a flood that somebody made up, and a search that goes back and forth in it holds up the whole
+# program: no pattern begins with a run of any length, and what is looked for ahead is looked for within bounds.
 _PREFIXED = (
     r"(?:gh[pousr]_|github_pat_|glpat-|gl(?:dt|rt|ptt)-|xox[abeoprs]-|hf_|dapi|sk-|pypi-|npm_|AIza|ya29\.|hv[sbr]\.|s\.(?=\w{24}\b))"
     r"[A-Za-z0-9_\-./+=]{10,}"
@@ -50,20 +52,20 @@ _PREFIXED = (
 _TOKEN = re.compile(
     rf"(?<![A-Za-z0-9])(?:{_PREFIXED}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
-    r"|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
+    r"|(?:(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}+|eyJ[A-Za-z0-9_-]{5,1000}+)\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z))"
 )
 _SCHEME = re.compile(r"(?i)\b(bearer|basic|digest|negotiate)(\s+)[A-Za-z0-9_\-.~+/]+=*")
 _ASSIGNED = re.compile(
-    r"(?i)([\"']?[\w-]*(?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|cookie|credential)"
-    r"[\w-]*[\"']?\s*(?:[:=]|\bis\b)\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
+    r"(?i)((?:token|passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|cookie|credential)"
+    r"[\w-]{0,64}[\"']?\s*(?:[:=]|\bis\b)\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
 )
 _SPOKEN = re.compile(
     r"(?i)(\b(?:token|passw(?:or)?d|passphrase|secret|key|credential)s?\s+)(?=[\"'(]?[^\s\"']*[^\sA-Za-z\"'.,:;!?()-])([^\s,;]+)"
 )
-_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s\"'<>]+")
 _DENSE = re.compile(
-    r"(?<![\w./~-])(?=[A-Za-z0-9_\-+=~]*[0-9])(?=[A-Za-z0-9_\-+=~]*[A-Za-z])[A-Za-z0-9_\-+=~]{16,}(?![\w./])"
+    r"(?<![\w./~-])(?=[A-Za-z0-9_\-+=~]{0,128}[0-9])(?=[A-Za-z0-9_\-+=~]{0,128}[A-Za-z])[A-Za-z0-9_\-+=~]{16,}(?![\w./])"
 )
 
 
