@@ -91,9 +91,13 @@ class ChainFolder:
         while True:
             try:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                if not self._lock_was_removed():
+                    return
+                # Whoever comes next would make another file and lock that one: lock what has the name now.
+                self._open_lock_anew()
             except BlockingIOError:
-                left = deadline - time.monotonic()
+                pass
+            left = deadline - time.monotonic()
             if left <= 0:
                 holder = self._holder()
                 who = f"process {holder}" if holder else "another process"
@@ -103,6 +107,26 @@ class ChainFolder:
                 )
             time.sleep(min(wait, left))
             wait = min(wait * 2, _LONGEST_WAIT_S)
+
+    def _lock_was_removed(self) -> bool:
+        try:
+            found = os.stat(LOCK_NAME, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        return not os.path.samestat(found, os.fstat(self._lock_fd))
+
+    def _open_lock_anew(self) -> None:
+        fd = _open_file(self.path, self._fd, LOCK_NAME, os.O_RDWR | os.O_CREAT)
+        os.close(self._lock_fd)
+        self._lock_fd = fd
+
+    def moved(self) -> bool:
+        """Whether the folder is by now somewhere else than where a reader, or the next start, looks for it."""
+        try:
+            found = self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return not os.path.samestat(found, os.fstat(self._fd))
 
     def unlock(self) -> None:
         fcntl.flock(self._lock_fd, fcntl.LOCK_UN)

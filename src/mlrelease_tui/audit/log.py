@@ -130,6 +130,8 @@ class AuditLog:
             except OSError as error:
                 if not use_reserve or error.errno not in _DISK_FULL:
                     raise
+            # The first try may have closed the segment already: the tail is looked up anew.
+            self._drop_tail()
             self._opened().release_reserve()
             return self._append(kind, body, record_id)
 
@@ -189,6 +191,8 @@ class AuditLog:
             folder = self._opened()
             folder.lock(self._lock_timeout_s)
             try:
+                if folder.moved():
+                    raise self._changed("moved")
                 yield
             except BaseException:
                 self._drop_tail()
