@@ -6,13 +6,16 @@ import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import LayoutUpdate
+from textual.color import Color
 from textual.geometry import Region
 from textual.strip import Strip
 
+from mlrelease_tui.presentation import inspect, labels
 from mlrelease_tui.presentation.lines import Line, Span, clip, cut, fit, plain, spread, width, width_of, wrap
 from mlrelease_tui.screens.pulse import FASTEST_S, SLOWEST_S, Pulse
 from mlrelease_tui.widgets.canvas import changed_cells
@@ -124,6 +127,36 @@ def test_frames_by_difference_end_on_the_same_screen(frames: list[list[list[tupl
     assert seen.display == whole.display
     assert _visible(seen) == _visible(whole)
     assert frame.update(update, ColorSystem.TRUECOLOR) == ""
+
+
+@pytest.mark.parametrize("text", ["\u0301abc", "\u2764\ufe0f love", "\u3164x", "a\u200db", "日\ufe0f本"])
+def test_what_has_no_width_of_its_own_moves_no_column(text: str) -> None:
+    """What stands behind a text stands where it was laid out, and the last cell of the row is drawn."""
+    columns = 24
+    screen = pyte.Screen(columns, 1)
+    stream = pyte.Stream(screen)
+    stream.feed("\x1b[1H" + "#" * columns)
+    strip = Strip([Segment(text, Style(bold=True)), Segment("|", Style())]).adjust_cell_length(columns, Style())
+    place = cell_len(text)
+    shown = strip.apply_filter(SafeOutput(), Color(0, 0, 0))
+    stream.feed(Frame(columns, 1).update(LayoutUpdate([[shown]], Region(0, 0, columns, 1)), None))
+    assert screen.buffer[0][place].data == "|"
+    assert "#" not in screen.display[0], "nothing of what was there before is left"
+
+
+def test_a_text_of_marks_is_cut_with_an_ellipsis() -> None:
+    text = "".join(char + "\u0301" * 4 for char in "abcdefghij" * 10)
+    shown = cut(text, 18)
+    assert width(shown) == 18
+    assert shown.endswith("…")
+
+
+def test_a_wide_name_takes_its_cells_from_the_value() -> None:
+    value = "x" * 100
+    described = inspect.describe({"日本語の鍵です": value, "b": "y"}, 60)
+    assert max(width_of(row) for row in described) <= 60
+    assert "".join(plain(row).split()[-1] for row in described if "x" in plain(row)) == value
+    assert plain(labels.pairs({"日本語の鍵です": "v"}, 60)[0]).split() == ["日本語の鍵です", "v"]
 
 
 def test_a_moved_pointer_costs_its_two_rows_and_few_styles() -> None:

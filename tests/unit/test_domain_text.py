@@ -69,6 +69,13 @@ def test_it_survives_a_copy(text: str) -> None:
         ("line\u2028para\u2029", "line\\u2028para\\u2029"),
         ("\ud800", "\\ud800"),
         ("tag\U000e0041", "tag\\U000e0041"),
+        ("fraud\ufe0f", "fraud\\ufe0f"),
+        ("fraud\U000e0101", "fraud\\U000e0101"),
+        ("a\u3164b\uffa0\u115f\u1160", "a\\u3164b\\uffa0\\u115f\\u1160"),
+        ("join\u034fed \u180b", "join\\u034fed \\u180b"),
+        ("\u0301on nothing", "\\u0301on nothing"),
+        ("\u200b\u0301", "\\u200b\\u0301"),
+        ("e\u0301 \u0e01\u0e47", "e\u0301 \u0e01\u0e47"),
         ("[@click=app.quit]x[/]", "[@click=app.quit]x[/]"),
         ("[TODO] $x", "[TODO] $x"),
     ],
@@ -82,6 +89,11 @@ def test_a_pile_of_combining_marks_is_cut_and_kept_for_the_backend() -> None:
     safe = SafeText(piled)
     assert str(safe) == "e" + "\u0301" * 4
     assert safe.raw == piled
+
+
+def test_a_mark_that_goes_on_from_a_text_has_its_letter_there() -> None:
+    assert escape_hidden("\u0e47", goes_on=True) == "\u0e47"
+    assert escape_hidden("\u0e47") == "\\u0e47"
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:

@@ -17,6 +17,11 @@ MAX_LENGTH: Final = 4096
 _ELLIPSIS: Final = "…"
 _MAX_MARKS: Final = 4
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"})
+_BLANK: Final = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, *range(0xFE00, 0xFE10), 0xFFA0))
+) | frozenset(map(chr, range(0xE0100, 0xE01F0)))
+"""Letters and marks that are drawn as nothing (default ignorable, yet of no hidden category): fillers and variation selectors. A
+name with one of them looks like the name without it, and what a terminal makes as wide as is nobody's to know."""
 _SHORT: Final = {
     "\n": "\\n",
     "\r": "\\r",
@@ -42,27 +47,36 @@ def is_hidden(char: str) -> bool:
     """Whether a terminal would act on this character, or show nothing for it, instead of drawing it."""
     if " " <= char <= "~":
         return False
-    return unicodedata.category(char) in _HIDDEN_CATEGORIES
+    return char in _BLANK or unicodedata.category(char) in _HIDDEN_CATEGORIES
 
 
-def escape_hidden(text: str) -> str:
-    """`text` with every control, bidi, zero-width, surrogate and unassigned character as a visible escape.
+def escape_hidden(text: str, *, goes_on: bool = False) -> str:
+    """`text` with every control, bidi, zero-width, surrogate, blank and unassigned character as a visible escape.
 
-    More than four combining marks on one character are cut: they would draw over the lines around them.
+    More than four combining marks on one character are cut: they would draw over the lines around them. A mark on no character is
+    an escape too: it would be drawn on what stands before the text, unless the text `goes_on` from another one.
     """
     if text.isascii() and text.isprintable():
         return text
     out: list[str] = []
-    marks = 0
+    marks = 0 if goes_on else -1
     for char in text:
-        if unicodedata.combining(char) or unicodedata.category(char) in {"Mn", "Me"}:
-            marks += 1
-            if marks > _MAX_MARKS:
-                continue
-        else:
+        if is_hidden(char):
+            out.append(_visible(char))
+            marks = -1
+        elif not _is_mark(char):
+            out.append(char)
             marks = 0
-        out.append(_visible(char) if is_hidden(char) else char)
+        elif marks < 0:
+            out.append(_visible(char))
+        elif marks < _MAX_MARKS:
+            out.append(char)
+            marks += 1
     return "".join(out)
+
+
+def _is_mark(char: str) -> bool:
+    return bool(unicodedata.combining(char)) or unicodedata.category(char) in {"Mn", "Me"}
 
 
 class SafeText(str):

@@ -81,7 +81,7 @@ def _change(index: int, step: Mapping[str, object], glyphs: Glyphs, cells: int) 
         f"{_word(step, 'before') or '-'} {glyphs.arrow} {_word(step, 'after') or '-'}", cells, Role.STRONG, indent=head
     )
     # Only the first line names the step; the others stand under its text.
-    rows = [rows[0], *((Span(" " * len(head)), *row[1:]) for row in rows[1:])]
+    rows = [rows[0], *((Span(" " * width(head)), *row[1:]) for row in rows[1:])]
     for label, key in (("call", "call"), ("only if", "precondition"), ("undo", "undo")):
         value = _word(step, key)
         if value:

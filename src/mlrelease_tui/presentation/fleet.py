@@ -12,7 +12,7 @@ from mlrelease_tui.domain.status import EndpointStatus, Severity
 from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation import matching, words
 from mlrelease_tui.presentation.glyphs import Glyphs
-from mlrelease_tui.presentation.lines import Line, Role, Span, clip, line
+from mlrelease_tui.presentation.lines import Line, Role, Span, clip, line, width
 from mlrelease_tui.presentation.table import Column
 from mlrelease_tui.presentation.times import age, clock
 
@@ -63,7 +63,7 @@ def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs, action: ActionP
     endpoint = status.endpoint
     stale = status.stale_since is not None
     role = symbols.ROLES[status.severity]
-    ratio, p99, per_second = words.users_feel(dict(status.metrics))
+    ratio, p99, per_second = words.users_feel(status)
     guard = status.guard
     canary = endpoint.canary
     at, by = changed(endpoint)
@@ -116,7 +116,7 @@ def sort_key(column: str) -> Callable[[EndpointStatus], tuple[object, ...]]:
         if column == "connection":
             return ref
         if column in {"errors", "p99"}:
-            ratio, p99, _ = words.users_feel(dict(status.metrics))
+            ratio, p99, _ = words.users_feel(status)
             number = ratio if column == "errors" else p99
             return (number is None, -(number or 0.0), *ref)
         if column == "changed":
@@ -173,7 +173,7 @@ def note(
         why = Span(f" {waits}{reason.text}", symbols.ROLES[reason.severity])
         more = len(status.reasons) - 1
         tail = f" (+{more} more: {press('endpoint.explain')})" if more else ""
-        room = max(limit - len(name) - len(tail) - 2, 20)
+        room = max(limit - width(name) - width(tail) - 2, 20)
         top = line(Span(f" {name}:", Role.STRONG), *clip(line(why), room), Span(tail, Role.MUTED))
     else:
         # Its name is in the row that is pointed at; said again it would cost a line of a thin link at each step through a list.

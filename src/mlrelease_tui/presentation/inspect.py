@@ -99,7 +99,7 @@ def _tree(value: object, depth: int, cells: int) -> list[Line]:
 
 
 def _labelled(label: str, text: str, cells: int) -> list[Line]:
-    first, *rest = wrapped(text, cells, indent=" " * len(label))
+    first, *rest = wrapped(text, cells, indent=" " * width(label))
     return [line(Span(label, Role.MUTED), *first[1:]), *rest]
 
 

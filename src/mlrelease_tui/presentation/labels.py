@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mlrelease_tui.presentation import words
-from mlrelease_tui.presentation.lines import Line, Role, Span, fit, line, wrapped
+from mlrelease_tui.presentation.lines import Line, Role, Span, fit, line, width, wrapped
 
 LABEL: Final = 11
 """Cells of the labels in a text."""
@@ -35,7 +35,7 @@ def pairs(values: Mapping[str, str], cells: int) -> list[Line]:
     """Names and values, the values in one column."""
     if not values:
         return [line(Span(" none recorded", Role.MUTED))]
-    widest = min(max(len(key) for key in values), max(cells // 2 - 2, 8))
+    widest = min(max(width(name_of(key)) for key in values), max(cells // 2 - 2, 8))
     rows: list[Line] = []
     for key, value in sorted(values.items()):
         parts = wrapped(name_of(value), max(cells - widest - 3, 8), limit=4)

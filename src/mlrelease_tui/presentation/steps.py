@@ -8,6 +8,7 @@ from mlrelease_tui.presentation import glyphs as symbols
 from mlrelease_tui.presentation import words
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Line, Role, Span, line
+from mlrelease_tui.presentation.lines import width as cells_of
 
 
 def known(text: str, status: EndpointStatus, width: int = 0) -> Span:
@@ -28,7 +29,7 @@ def steps(status: EndpointStatus, glyphs: Glyphs, width: int) -> list[Line]:
         tail += f"  next {words.weight(after.weight_bp)}" if after.weight_bp is not None else f"  next {after.label}"
     if rollout.phase in {Phase.WAITING, Phase.HELD}:
         tail += "  needs: a person"
-    room = max(min(width - len(tail) - 5, 60), 10)
+    room = max(min(width - cells_of(tail) - 5, 60), 10)
     rows = [line(" [", Span(symbols.bar((weight or 0) / 10_000, room, glyphs), Role.BAR), "]", Span(tail, Role.STRONG))]
     if rollout.steps:
         shown: list[Span | str] = [Span(" steps ", Role.MUTED)]

@@ -11,7 +11,7 @@ from mlrelease_tui.domain.models import Lineage, ModelVersion
 from mlrelease_tui.presentation import words
 from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.labels import heading, name_of
-from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, wrap
+from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, clip, fit, line, width, wrap
 from mlrelease_tui.presentation.versions import number, readiness, short
 
 SECTIONS: Final = ("METRICS", "PARAMS", "SIGNATURE IN", "SIGNATURE OUT", "DATASETS", "VERSION")
@@ -116,7 +116,7 @@ def rows(
     before: ModelVersion, after: ModelVersion, differences: tuple[Difference, ...], glyphs: Glyphs, cells: int
 ) -> list[Line]:
     """Both versions in columns. Equal values are counted, not listed, so that what differs is seen."""
-    names = max((len(item.name) for item in differences if not item.same), default=8)
+    names = max((width(item.name) for item in differences if not item.same), default=8)
     first = min(max(names, 11), max(cells // 4, 8)) + 1
     last = 20 if cells >= 72 else 0
     value = max((cells - first - last - 4) // 2, 6)

@@ -16,7 +16,7 @@ class Field(Input):
     """A field whose text is what is seen of it."""
 
     def replace(self, text: str, start: int, end: int) -> None:
-        super().replace(escape_hidden(text), start, end)
+        super().replace(escape_hidden(text, goes_on=start > 0), start, end)
 
 
 class TypedField(Field):

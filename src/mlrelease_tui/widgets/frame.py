@@ -139,13 +139,13 @@ class Frame:
 
 
 def _cells(text: str, style: Style) -> Iterator[Sequence[Cell]]:
-    """A character with its combining marks as one cell, or two where it is wide."""
+    """A character with its combining marks as one cell, or two where it is wide. A mark at the beginning has no cell."""
     current = ""
     size = 0
     for char in text:
         cells = get_character_cell_size(char)
         if cells == 0:
-            current += char
+            current += char if current else ""
             continue
         if current:
             yield ((current, style), ("", style))[: max(size, 1)]
