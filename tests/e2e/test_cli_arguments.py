@@ -158,3 +158,43 @@ def test_doctor_tells_what_was_decided_where_the_configuration_decides(
     checks = {check["name"]: check["text"] for check in shell.run("doctor", "--offline", "--json").document["checks"]}
     assert checks["link"].startswith(mouse)
     assert checks["encoding"].endswith(symbols)
+
+
+# --- what a script did not set ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("promote", "iris", ""),
+        ("promote", "iris", " "),
+        ("rollback", "iris", "--to", ""),
+        ("hold", "iris", "--plan-hash", ""),
+        ("alias", "iris", "", "3"),
+        ("alias", "iris", "champion", ""),
+        ("shadow", "iris", ""),
+        ("hold", ""),
+    ],
+)
+def test_an_empty_argument_is_not_one_that_was_left_out(shell: Shell, arguments: tuple[str, ...]) -> None:
+    """`promote iris "$VERSION"` without VERSION must not take the next step, nor `--plan-hash "$HASH"` check nothing."""
+    answer = shell.play(cluster=moving()).run(*arguments, "--yes", "--json")
+    assert (answer.code, answer.error["code"]) == (2, "usage")
+    assert "it is empty" in answer.error["message"]
+    assert shell.run("audit", "list", "--json").document["records"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("alias", "iris", "champion"), ("shadow", "iris"), ("alias",), ("scale", "iris")]
+)
+def test_a_missing_argument_is_a_usage_error_that_names_it(shell: Shell, arguments: tuple[str, ...]) -> None:
+    for words in (("plan", *arguments), (*arguments, "--yes")):
+        answer = shell.play(cluster=moving()).run(*words, "--json")
+        assert (answer.code, answer.error["code"]) == (2, "usage"), words
+        assert answer.error["message"].startswith("Missing argument")
+
+
+@pytest.mark.parametrize("filter_", ["--endpoint", "--intent"])
+def test_an_empty_filter_of_the_audit_is_not_everything(acted: Shell, filter_: str) -> None:
+    answer = acted.run("audit", "list", filter_, "", "--json")
+    assert (answer.code, answer.error["code"]) == (2, "usage")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mlrelease_tui.cli.options import ENDPOINT, Entry, LazyGroup, Options, command, options_of
+from mlrelease_tui.cli.options import ENDPOINT, WORD, Entry, LazyGroup, Options, command, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -293,7 +293,7 @@ list_ = command(
         _since(),
         _endpoint(),
         click.Option(["--kind"], default=None, help="Only records of this kind: intent, outcome, reconciled, denied …"),
-        click.Option(["--intent"], default=None, metavar="ID", help="An intent with all that followed it."),
+        click.Option(["--intent"], type=WORD, default=None, metavar="ID", help="An intent with all that followed it."),
         click.Option(["--all", "every"], is_flag=True, help="Also each write that was sent, and its result."),
     ],
     help="What was done, newest first: who, what, why, and how it ended.",

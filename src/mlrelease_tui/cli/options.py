@@ -180,11 +180,25 @@ class LazyGroup(click.Group):
         return found
 
 
-class Name(click.ParamType[str]):
+class Word(click.ParamType[str]):
+    """Any text but none. An empty one is a variable that a script did not set: taken as "not given" it would ask for something
+    else, such as the next step instead of a version."""
+
+    def __init__(self, name: str = "text") -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text.strip():
+            self.fail("it is empty; leave it out where it is not wanted", param, ctx)
+        return text
+
+
+class Name(Word):
     """A name that completes from what was last known, without any network. `kind` is "endpoints", "models" or "connections"."""
 
     def __init__(self, kind: str) -> None:
-        self.name = kind.removesuffix("s")
+        super().__init__(kind.removesuffix("s"))
         self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -236,6 +250,7 @@ ENDPOINT: Final = Name("endpoints")
 MODEL: Final = Name("models")
 CONNECTION: Final = Name("connections")
 WEIGHT: Final = Weight()
+WORD: Final = Word()
 
 
 def command(

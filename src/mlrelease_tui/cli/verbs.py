@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from mlrelease_tui.cli.options import Entry, LazyGroup, ReleaseCommand, Seconds, options_of
+from mlrelease_tui.cli.options import WORD, Entry, LazyGroup, ReleaseCommand, Seconds, options_of
 from mlrelease_tui.cli.wishes import SPECS, VerbSpec
 
 
@@ -20,7 +20,7 @@ def _confirming() -> list[click.Parameter]:
         click.Option(
             ["--reason", "-m", "reason"], default="", help="Why: for the audit, and for who reads it at night."
         ),
-        click.Option(["--plan-hash"], default="", metavar="HASH", help="Refuse unless the fresh plan has this hash."),
+        click.Option(["--plan-hash"], type=WORD, metavar="HASH", help="Refuse unless the fresh plan has this hash."),
     ]
 
 
@@ -35,11 +35,11 @@ def _window() -> click.Option:
 
 
 def _acting(spec: VerbSpec) -> ReleaseCommand:
-    def run(ctx: click.Context, yes: bool, confirm: str, reason: str, plan_hash: str, **given: Any) -> int:
+    def run(ctx: click.Context, yes: bool, confirm: str, reason: str, plan_hash: str | None, **given: Any) -> int:
         from mlrelease_tui.cli.acting import Confirmation, act
 
         window_s = given.pop("window_s", 0.0)
-        confirmation = Confirmation(yes=yes, typed=confirm, reason=reason, plan_hash=plan_hash)
+        confirmation = Confirmation(yes=yes, typed=confirm, reason=reason, plan_hash=plan_hash or "")
         return act(options_of(ctx), spec, given, confirmation, window_s=window_s)
 
     return _command(spec, run, _confirming())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mlrelease_tui.cli.options import ENDPOINT, MODEL, WEIGHT
+from mlrelease_tui.cli.options import ENDPOINT, MODEL, WEIGHT, WORD
 
 if TYPE_CHECKING:
     from mlrelease_tui.bootstrap import Program
@@ -42,8 +42,7 @@ def _only_endpoint() -> list[click.Parameter]:
 
 
 def _version(*, required: bool) -> click.Argument:
-    metavar = "VERSION" if required else "[VERSION]"
-    return click.Argument(["version"], metavar=metavar, required=required, default=None if required else "")
+    return click.Argument(["version"], metavar="VERSION" if required else "[VERSION]", type=WORD, required=required)
 
 
 def _simple(kind: str) -> Wish:
@@ -67,7 +66,7 @@ async def _promote(program: Program, given: Mapping[str, Any]) -> Intent:
     if given["full"] and given["weight"] is not None:
         raise UsageError("--full is all traffic, --weight a part of it", hint="give one of them")
     ref = await find_endpoint(program, given["endpoint"])
-    return PromoteVersion(ref, version=given["version"], weight_bp=given["weight"], full=given["full"])
+    return PromoteVersion(ref, version=given["version"] or "", weight_bp=given["weight"], full=given["full"])
 
 
 async def _weight(program: Program, given: Mapping[str, Any]) -> Intent:
@@ -81,7 +80,7 @@ async def _rollback(program: Program, given: Mapping[str, Any]) -> Intent:
     from mlrelease_tui.cli.finding import find_endpoint
     from mlrelease_tui.domain.intents import RollBack
 
-    return RollBack(await find_endpoint(program, given["endpoint"]), version=given["to"])
+    return RollBack(await find_endpoint(program, given["endpoint"]), version=given["to"] or "")
 
 
 async def _scale(program: Program, given: Mapping[str, Any]) -> Intent:
@@ -163,7 +162,7 @@ SPECS: Final[dict[str, VerbSpec]] = {
             lambda: [
                 _endpoint(),
                 click.Option(
-                    ["--to"], default="", metavar="VERSION", help="Version to return to (default: the last known good)."
+                    ["--to"], type=WORD, metavar="VERSION", help="Version to return to (default: the last known good)."
                 ),
             ],
             _rollback,
@@ -174,7 +173,7 @@ SPECS: Final[dict[str, VerbSpec]] = {
             "alias",
             lambda: [
                 click.Argument(["model"], metavar="MODEL", type=MODEL),
-                click.Argument(["alias"], metavar="ALIAS"),
+                click.Argument(["alias"], metavar="ALIAS", type=WORD),
                 _version(required=True),
             ],
             _alias,
