@@ -41,7 +41,7 @@ def fleet(statuses: Sequence[EndpointStatus], glyphs: Glyphs) -> Iterator[Line]:
 
 def _row(status: EndpointStatus, glyphs: Glyphs) -> list[Cell]:
     canary = status.endpoint.canary
-    worst, slow, rate = words.users_feel(dict(status.metrics))
+    worst, slow, rate = words.users_feel(status)
     share = "-"
     if canary is not None:
         share = words.weight(canary.weight_bp)
@@ -69,7 +69,7 @@ def sentence(status: EndpointStatus) -> str:
     parts = [f"{symbols.WORDS[status.severity]} {status.ref.id}: serves {_named(stable)}"]
     if canary is not None:
         parts.append(f"canary {_named(canary)} at {words.weight(canary.weight_bp)}")
-    worst, slow, rate = words.users_feel(dict(status.metrics))
+    worst, slow, rate = words.users_feel(status)
     parts.append("errors not measured" if worst is None else f"errors {words.errors(worst)}%")
     if slow is not None:
         parts.append(f"p99 {words.milliseconds(slow)} ms")

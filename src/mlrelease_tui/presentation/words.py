@@ -6,6 +6,8 @@ import math
 
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics
 from mlrelease_tui.domain.rollout import Endpoint, spoken
+from mlrelease_tui.domain.rollout import Role as VariantRole
+from mlrelease_tui.domain.status import EndpointStatus
 from mlrelease_tui.presentation.glyphs import Glyphs
 
 UNKNOWN = "-"
@@ -18,6 +20,9 @@ _COVERAGE = {
     Coverage.NO_TARGET: "metrics unreachable",
     Coverage.NO_SERIES: "no series yet",
 }
+
+
+_UNCOUNTED = frozenset({Coverage.WARMING, Coverage.RESET, Coverage.NO_TARGET})
 
 
 def coverage(value: Coverage) -> str:
@@ -107,10 +112,17 @@ def replicas(ready: int | None, desired: int | None) -> str:
     return f"{ready}/{desired}" if desired is not None else str(ready)
 
 
-def users_feel(metrics: dict[str, VariantMetrics] | None) -> tuple[float | None, float | None, float | None]:
-    """Worst error ratio, worst p99 (seconds) among the variants that are measured, and the rate of all; None where unknown."""
-    measured = [item for item in (metrics or {}).values() if item.coverage in {Coverage.OK, Coverage.NO_TRAFFIC}]
+def users_feel(status: EndpointStatus) -> tuple[float | None, float | None, float | None]:
+    """Worst error ratio, worst p99 (seconds) among the variants that are measured, and the rate of all; None where unknown.
+
+    A shadow answers nobody: it counts for nothing here. Where a variant that is sent requests is not counted, the rate of the
+    others is no rate of all.
+    """
+    users = [variant for variant in status.endpoint.variants if variant.role is not VariantRole.SHADOW]
+    found = [(variant, status.metrics[variant.name]) for variant in users if variant.name in status.metrics]
+    measured = [item for _, item in found if item.coverage in {Coverage.OK, Coverage.NO_TRAFFIC}]
     ratios = [item.error_ratio for item in measured if item.error_ratio is not None]
     slow = [item.p99_s for item in measured if item.p99_s is not None]
     rates = [item.rate for item in measured if item.rate is not None]
-    return max(ratios, default=None), max(slow, default=None), sum(rates) if rates else None
+    whole = not any(variant.weight_bp and item.coverage in _UNCOUNTED for variant, item in found)
+    return max(ratios, default=None), max(slow, default=None), sum(rates) if rates and whole else None

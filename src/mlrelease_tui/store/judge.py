@@ -165,11 +165,12 @@ class FleetJudge:
         return found
 
     def _note_age(self, state: State, ref: EndpointRef, now: datetime) -> None:
-        """From when on a reading that counts now is too old."""
+        """From when on a reading that counts now is too old, for what it shows or for what was judged by it."""
         ends = [
-            readings[-1].at + select.METRICS_MAX_AGE
+            readings[-1].at + age
             for readings in state.series.get(ref, _NO_SERIES).values()
             if readings
+            for age in (select.METRICS_MAX_AGE, select.VERDICT_MAX_AGE)
         ]
         left = [end for end in ends if now <= end]
         if left:

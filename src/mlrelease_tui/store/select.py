@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlrelease_tui.domain.metrics import Coverage, VariantMetrics, window, with_shares
 from mlrelease_tui.domain.refs import EndpointRef, TargetRef
-from mlrelease_tui.domain.rollout import Endpoint, Phase
+from mlrelease_tui.domain.rollout import Endpoint, Phase, Role
 from mlrelease_tui.domain.status import (
     DEFAULT_GUARD,
     EndpointStatus,
@@ -16,6 +16,7 @@ from mlrelease_tui.domain.status import (
     known_good_of,
     mismatch_of,
 )
+from mlrelease_tui.domain.verdict import Verdict, VerdictKind
 from mlrelease_tui.store.state import Freshness, Series, State
 
 if TYPE_CHECKING:
@@ -25,10 +26,17 @@ WINDOW_S: Final = 60.0
 """Seconds of readings behind every number that is shown, unless asked otherwise."""
 METRICS_MAX_AGE: Final = timedelta(seconds=30)
 """Metrics older than this are not shown as of now."""
+VERDICT_MAX_AGE: Final = timedelta(minutes=3)
+"""A canary of which nothing was measured for longer is not said to do well: as long as the judge itself bridges a gap."""
+
+_REASSURING: Final = frozenset({VerdictKind.BETTER, VerdictKind.NO_EVIDENCE_OF_HARM})
 
 
 def windowed(state: State, ref: EndpointRef, now: datetime, window_s: float = WINDOW_S) -> dict[str, VariantMetrics]:
-    """Metrics of each variant over the last `window_s` seconds, with observed shares. Readings that are too old give none."""
+    """Metrics of each variant over the last `window_s` seconds, with observed shares. Readings that are too old give none.
+
+    Shares are of what users are sent: what a shadow gets besides is no part of it, and has none.
+    """
     metrics: dict[str, VariantMetrics] = {}
     series = state.series.get(ref)
     if not series:
@@ -39,16 +47,19 @@ def windowed(state: State, ref: EndpointRef, now: datetime, window_s: float = WI
             if seen is not None:
                 metrics[variant] = seen
     endpoint = state.endpoints.get(ref)
+    shadows: set[str] = set()
     if endpoint is not None:
         names = {item.name for item in endpoint.variants}
         metrics = {name: item for name, item in metrics.items() if name in names}
+        shadows = {item.name for item in endpoint.variants if item.role is Role.SHADOW}
+    users = {name: item for name, item in metrics.items() if name not in shadows}
     split_at = state.split_at.get(ref)
     if split_at is None or now - split_at > timedelta(seconds=window_s) + METRICS_MAX_AGE:
-        return with_shares(metrics)
+        return metrics | with_shares(users)
     # Shares are of the weights that are set now, everything else of the whole window.
-    of_split = {name: window(since(series[name], split_at), window_s) for name in metrics}
+    of_split = {name: window(since(series[name], split_at), window_s) for name in users}
     shares = with_shares({name: item or VariantMetrics(name, Coverage.WARMING) for name, item in of_split.items()})
-    return {name: replace(item, observed_share=shares[name].observed_share) for name, item in metrics.items()}
+    return metrics | {name: replace(item, observed_share=shares[name].observed_share) for name, item in users.items()}
 
 
 def since(samples: Series, at: datetime | None) -> Series:
@@ -83,7 +94,7 @@ def judged(state: State, endpoint: Endpoint, now: datetime) -> EndpointStatus:
     alias_version = model.aliases.get(alias, "") if model and alias else ""
     guard = binding.guard if binding and binding.guard else DEFAULT_GUARD
     metrics = windowed(state, ref, now)
-    verdict = state.verdicts.get(ref)
+    verdict = _verdict(state, ref, now)
     mismatch = mismatch_of(endpoint, alias, alias_version)
     stale_since = stale_from(state, ref.connection, endpoint)
     severity, reasons = assess(endpoint, metrics, verdict, guard, mismatch, stale_since)
@@ -101,6 +112,19 @@ def judged(state: State, endpoint: Endpoint, now: datetime) -> EndpointStatus:
         stale_since,
         guard,
     )
+
+
+def _verdict(state: State, ref: EndpointRef, now: datetime) -> Verdict | None:
+    """What the judge says. Where nothing is measured any more it hears of nothing, and says so no more than of anything else: what
+    it said last stands as an alarm, not as a reassurance."""
+    verdict = state.verdicts.get(ref)
+    if verdict is None or verdict.kind not in _REASSURING:
+        return verdict
+    newest = max((samples[-1].at for samples in state.series.get(ref, {}).values() if samples), default=now)
+    if now - newest <= VERDICT_MAX_AGE:
+        return verdict
+    told = f"nothing was measured since {newest:%H:%M:%S}Z; older evidence is not shown as current"
+    return Verdict(VerdictKind.NOT_ENOUGH_DATA, told, verdict.n, since=verdict.since)
 
 
 def stale_from(state: State, connection: str, endpoint: Endpoint) -> datetime | None:
