@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from tests.connectors.mlflow_server import connector_to
+from tests.connectors.mlflow_server import connector_to, ref
 from tests.connectors.scripted_server import ScriptedServer, said, said_json
 
 from mlrelease_tui.connectors.api import Credential
+from mlrelease_tui.connectors.mlflow import answers
 from mlrelease_tui.domain.connection import LinkState
 from mlrelease_tui.domain.secret import Credential as OwnCredential
 from mlrelease_tui.domain.secret import Secret
-from mlrelease_tui.errors import UnexpectedAnswer, Unreachable
+from mlrelease_tui.errors import ReleaseError, Unauthenticated, UnexpectedAnswer, Unreachable
 
 pytestmark = pytest.mark.real
 
@@ -57,6 +61,66 @@ async def test_a_session_that_the_server_opened_does_not_act_for_nobody() -> Non
     assert health.state is LinkState.OK
     assert health.warnings == (), "a server that asks for a credential was said to ask nobody"
     assert not any("cookie:" in head.lower() for head in server.heads)
+
+
+# --- complaints -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret", ["correct horse", 'quo"ted', "b\\s", "hunter2-hunter2"])
+@pytest.mark.parametrize("status", [400, 401, 403, 500, 503])
+async def test_a_complaint_that_quotes_our_credential_is_told_without_it(secret: str, status: int) -> None:
+    async def source() -> Credential | None:
+        return OwnCredential("basic", "ana", Secret(secret), "command")
+
+    def answer(head: str) -> bytes:
+        sent = head.lower().partition("authorization: ")[2].partition("\r\n")[0]
+        header = next((line for line in head.splitlines() if line.lower().startswith("authorization:")), "")
+        assert sent
+        message = f"ana may not: no {header!r}, no {secret}"
+        return said(
+            status, json.dumps({"error_code": "X", "message": message}).encode(), content_type="application/json"
+        )
+
+    async with ScriptedServer(answer) as server:
+        registry = connector_to(server.url, credential=source)
+        with pytest.raises(ReleaseError, match="ana may not") as raised:
+            await registry.model(ref("m"))
+        health = await registry.probe()
+        await registry.close()
+    pair = base64.b64encode(f"ana:{secret}".encode()).decode()
+    for text in (str(raised.value), repr(health)):
+        assert secret not in text
+        assert pair not in text
+
+
+async def test_a_complaint_without_end_is_still_what_its_status_says() -> None:
+    async with ScriptedServer(lambda _: said(401, b"x" * (33 * 2**20))) as server:
+        registry = connector_to(server.url, credential=basic)
+        with pytest.raises(Unauthenticated):
+            await registry.models()
+        assert (await registry.probe()).state is LinkState.AUTH
+        await registry.close()
+
+
+async def test_a_large_answer_is_read_beside_the_loop() -> None:
+    """A key that is pressed while it is read waits for none of it."""
+    threads: list[str] = []
+
+    large = json.dumps({"registered_models": [], "junk": "x" * 600_000}).encode()
+    async with ScriptedServer(lambda _: said(200, large, content_type="application/json")) as server:
+        registry = connector_to(server.url)
+        with pytest.MonkeyPatch.context() as patched:
+            read = answers.json_object
+
+            def noted(answer: answers.Answer) -> answers.Payload:
+                threads.append(threading.current_thread().name)
+                return read(answer)
+
+            patched.setattr(answers, "json_object", noted)
+            assert (await registry.models()).models == ()
+        await registry.close()
+    assert len(threads) == 1
+    assert threads[0] != threading.main_thread().name
 
 
 # --- the way there ----------------------------------------------------------------------------------------------------

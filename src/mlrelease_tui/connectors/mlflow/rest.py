@@ -16,6 +16,8 @@ from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ReleaseError
 
 API: Final = "/api/2.0/mlflow"
+LARGE: Final = 512 * 1024
+"""From this many bytes on an answer takes so long to read that a key would wait for it: it is read in a thread."""
 _SET_ALIAS: Final = f"{API}/registered-models/alias"
 _SET_TAG: Final = f"{API}/registered-models/set-tag"
 
@@ -111,7 +113,10 @@ class RestRegistry:
         await self._transport.close()
 
     async def _get(self, asked: str, path: str, query: dict[str, str], deadline: Deadline) -> Payload:
-        return answers.json_object(await self._transport.read(asked, API + path, query, deadline))
+        answer = await self._transport.read(asked, API + path, query, deadline)
+        if len(answer.body) > LARGE:
+            return await asyncio.to_thread(answers.json_object, answer)
+        return answers.json_object(answer)
 
 
 def _version(answer: answers.Answer | BaseException) -> str:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mlrelease_tui import __version__
@@ -22,6 +24,8 @@ from mlrelease_tui.connectors.api import Credential, CredentialSource, no_creden
 from mlrelease_tui.connectors.mlflow import network
 from mlrelease_tui.connectors.mlflow.answers import Answer
 from mlrelease_tui.connectors.mlflow.registry import Deadline, TooLarge, silent
+from mlrelease_tui.domain.redaction import redact_known
+from mlrelease_tui.domain.secret import Secret
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import BackendError, OutcomeUnknown, UnexpectedAnswer, Unreachable
 
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 CONNECT_S: Final = 3.0
 MAX_BYTES: Final = 32 * 1024 * 1024
 """Largest answer that is read, in bytes: 200 versions with a 100 KB tag each fit."""
+
+MAX_COMPLAINT: Final = 64 * 1024
+"""What is read of an answer that is no success, in bytes."""
 
 _MAX_REDIRECTS: Final = 3
 _MAX_CONNECTIONS: Final = 8
@@ -154,7 +161,7 @@ class Transport:
                 for _ in range(_MAX_REDIRECTS):
                     answer, location = await self._send(client, request, asked)
                     if not location:
-                        return answer
+                        return _unquoted(answer, credential)
                     target = request.url.join(location)
                     # A user in the address would take the place of ours.
                     if body is not None or target.userinfo or not _same_origin(request.url, target):
@@ -224,6 +231,9 @@ class Transport:
         content = bytearray()
         async for chunk in response.aiter_raw():
             content += chunk
+            if response.status_code != 200 and len(content) > MAX_COMPLAINT:
+                # What went wrong is said by the status, and by its first words if at all.
+                return bytes(content[:MAX_COMPLAINT])
             if len(content) > self._max_bytes:
                 raise TooLarge(
                     f"{self._connection} answers {asked} with more than {self._max_bytes // 2**20} MiB",
@@ -299,6 +309,19 @@ def _headers(credential: Credential | None, intent_id: str) -> dict[str, str]:
     if credential is not None:
         headers["Authorization"] = _network.authorization(credential)
     return headers
+
+
+def _unquoted(answer: Answer, credential: Credential | None) -> Answer:
+    """The answer without our credential: a server that does not like it may quote it, and what it says is shown and recorded."""
+    if credential is None or answer.status == 200:
+        return answer
+    secret = credential.secret.reveal()
+    written = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+    sent = (secret, *written, _network.authorization(credential).partition(" ")[2])
+    told = answer.body.decode("utf-8", "surrogateescape")
+    # Three letters would be found everywhere, in the names of errors too.
+    told = redact_known(told, [Secret(form) for form in sent if len(form) > 3])
+    return replace(answer, body=told.encode("utf-8", "surrogateescape"))
 
 
 def _same_secret(one: Credential, other: Credential | None) -> bool:
