@@ -15,6 +15,7 @@ from tests.connectors.scripted_server import ScriptedServer, said, said_json
 
 from mlrelease_tui.connectors.api import Credential
 from mlrelease_tui.connectors.mlflow import answers
+from mlrelease_tui.connectors.mlflow.registry import Payload
 from mlrelease_tui.domain.connection import LinkState
 from mlrelease_tui.domain.secret import Credential as OwnCredential
 from mlrelease_tui.domain.secret import Secret
@@ -112,7 +113,7 @@ async def test_a_large_answer_is_read_beside_the_loop() -> None:
         with pytest.MonkeyPatch.context() as patched:
             read = answers.json_object
 
-            def noted(answer: answers.Answer) -> answers.Payload:
+            def noted(answer: answers.Answer) -> Payload:
                 threads.append(threading.current_thread().name)
                 return read(answer)
 
