@@ -65,6 +65,8 @@ class Desk:
         self._executor = Executor(self._reader, journal, store.emit, self._access, self._pace)
         self._reconciler = Reconciler(journal, self._reader, self._pace, lambda: {item.intent_id for item in self.busy})
         self._armed_until_s = float("inf")
+        self._over: set[TargetRef] = set()
+        self._detached: set[str] = set()
         self._running: dict[TargetRef, asyncio.Task[Outcome | Refusal]] = {}
 
     # --- writes armed or not ------------------------------------------------------------------------------------------
@@ -252,8 +254,12 @@ class Desk:
                 return Refusal("busy", f"an action on {plan.target} is under way", "wait for its outcome")
         task = asyncio.create_task(self._carry_out(plan, why=why, typed=typed), name=f"action {plan.target}")
         self._running[plan.target] = task
-        task.add_done_callback(lambda _: self._running.pop(plan.target, None))
+        task.add_done_callback(lambda _: self._ended(plan.target))
         return await asyncio.shield(task)
+
+    def _ended(self, target: TargetRef) -> None:
+        self._running.pop(target, None)
+        self._over.discard(target)
 
     async def _made_way(self, plan: Plan) -> bool:
         """Whether the action under way, which only waits to see its last write take effect, ended for a plan that is safer."""
@@ -270,6 +276,7 @@ class Desk:
     async def _carry_out(self, plan: Plan, *, why: str, typed: str) -> Outcome | Refusal:
         """The whole of an action, what follows it included: none of it waits for whoever asked."""
         result = await self._executor.execute(plan, by=self._journal.operator, why=why, typed=typed)
+        self._over.add(plan.target)
         await self.refresh_audit()
         if isinstance(result, Outcome) and result.kind is OutcomeKind.UNKNOWN:
             # Whoever asked has the answer that there is; what comes of it is told by the next look.
@@ -277,6 +284,27 @@ class Desk:
         elif any(action.target == plan.target.id for action in self._store.state.open_actions):
             await self.reconcile(plan.target, patient=False)
         return result
+
+    async def stop_waiting(self, target: TargetRef) -> bool:
+        """The operator no longer waits for what is under way on `target`. True where nothing of it was sent, and nothing will be;
+        else it goes on as long as this process lives, and the audit says that nobody waited."""
+        if target not in self._running:
+            return True
+        if target in self._over:
+            return False
+        if self._executor.call_off(target):
+            return True
+        under_way = self._in_flight(target)
+        if under_way is not None and under_way.intent_id not in self._detached:
+            self._detached.add(under_way.intent_id)
+            with suppress(NotDurable):
+                await asyncio.to_thread(self._journal.detached, under_way.intent_id, under_way.plan)
+        return False
+
+    async def leave(self) -> None:
+        """The operator leaves: nothing that was not sent is sent any more, and nobody waits for what was."""
+        for target in tuple(self._running):
+            await self.stop_waiting(target)
 
     async def settle(self, within_s: float) -> bool:
         """Wait for the actions under way; False where some are still running after `within_s` seconds."""

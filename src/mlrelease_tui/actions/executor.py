@@ -35,7 +35,7 @@ from mlrelease_tui.domain.plan import (
     Write,
 )
 from mlrelease_tui.domain.policy import SECOND_PERSON, Access
-from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.refs import EndpointRef, TargetRef
 from mlrelease_tui.domain.rollout import Endpoint, Phase, Stamp
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import NotDurable, OutcomeUnknown, ReleaseError, TimedOut, UnexpectedAnswer
@@ -47,6 +47,7 @@ LOST_ANSWER_S: Final = 15.0
 """How long the truth is read for after an answer was lost, in seconds, before the outcome is called unknown."""
 PERFORM_DEADLINE_S: Final = 120.0
 """Seconds, on top of what a write may take to settle, after which a write without an answer counts as one that lost it."""
+CALLED_OFF: Final = Refusal("called_off", "nothing was sent: it was called off before that", "plan it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Executor:
         self._access = access
         self._pace = pace or Pace()
         self._ways: dict[str, asyncio.Event] = {}
+        self._called_off: set[TargetRef] = set()
+        self._committed: set[TargetRef] = set()
 
     def make_way(self, intent_id: str) -> bool:
         """End the wait for this action's last write to be seen, so that another can begin; False where it does not wait."""
@@ -84,13 +87,29 @@ class Executor:
         way.set()
         return True
 
+    def call_off(self, target: TargetRef) -> bool:
+        """Keep what is under way on `target` from being sent; False where its first write leaves, or has left."""
+        if target in self._committed:
+            return False
+        self._called_off.add(target)
+        return True
+
     async def execute(self, plan: Plan, *, by: str, why: str, typed: str = "") -> Outcome | Refusal:
         """Carry `plan` out. A Refusal means that nothing was sent and nothing has changed."""
+        try:
+            return await self._execute(plan, by=by, why=why, typed=typed)
+        finally:
+            self._called_off.discard(plan.target)
+            self._committed.discard(plan.target)
+
+    async def _execute(self, plan: Plan, *, by: str, why: str, typed: str) -> Outcome | Refusal:
         looked: list[Endpoint] = []
         refusal = await self.refused(plan, why=why, typed=typed)
         if refusal is not None:
             return refusal
         refusal = await self._last_look(plan, looked.append)
+        if refusal is None and plan.target in self._called_off:
+            refusal = CALLED_OFF
         if refusal is not None:
             await self._record_denied(plan, refusal, why)
             return refusal
@@ -105,6 +124,10 @@ class Executor:
             not_sent = f"nothing was sent: {error.message}"
             self._progress(run, Stage.ENDED, outcome_of(run, OutcomeKind.REJECTED, not_sent))
             return Refusal(error.code, not_sent, error.hint)
+        if plan.target in self._called_off:
+            await self._end(run, outcome_of(run, OutcomeKind.REJECTED, CALLED_OFF.reason))
+            return CALLED_OFF
+        self._committed.add(plan.target)
         return await self._run(run)
 
     async def refused(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
@@ -187,6 +210,9 @@ class Executor:
             by=by,
             duration_s=self._pace.monotonic() - started,
         )
+        return await self._end(run, outcome)
+
+    async def _end(self, run: Run, outcome: Outcome) -> Outcome:
         try:
             await asyncio.to_thread(self._journal.outcome, run.plan, outcome, why=str(run.stamp.why))
         except NotDurable as error:
@@ -196,11 +222,11 @@ class Executor:
 
     async def _step(self, run: Run, index: int, step: Write) -> StepResult:
         run.step = index
-        self._progress(run, Stage.SENDING)
         try:
             await asyncio.to_thread(self._journal.sent, run.stamp.intent_id, run.plan, index)
         except NotDurable as error:
             return StepResult(index, StepStatus.REJECTED, SafeText(f"not sent: {error.message}"))
+        self._progress(run, Stage.SENDING)
         result = await self._perform(run, index, step)
         if result.status is StepStatus.SENT:
             self._progress(run, Stage.VERIFYING)

@@ -128,6 +128,11 @@ class Journal:
         }
         self._log.append("denied", body)
 
+    def detached(self, intent_id: str, plan: Plan) -> None:
+        """The operator stopped waiting for what was sent already."""
+        action = {"verb": "operator_detached", "summary": f"nobody waits for {plan.summary}", "intent_id": intent_id}
+        self._log.append("session", {**_subject(plan), "action": action}, use_reserve=True)
+
     def session(self, event: str, detail: str) -> None:
         """What the operator did to this session itself: writes armed, a demo started."""
         self._log.append("session", {"action": {"verb": event, "summary": detail}})

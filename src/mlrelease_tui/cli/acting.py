@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 SETTLE_S: Final = 4.0
 """Seconds that an operator who stops waiting still waits, so that an outcome which is nearly there is told."""
+_NOT_UNDONE: Final = (
+    "stopped waiting; the action is not undone. Its outcome is recorded if it comes within "
+    f"{SETTLE_S:g} s, else found by reading at the next start"
+)
 ARM_MINUTES: Final = 2
 _EXIT: Final = {
     OutcomeKind.APPLIED: 0,
@@ -135,20 +139,23 @@ async def _send(program: Program, output: Output, plan: Plan, answer: Answer) ->
     refusal = await program.desk.arm(ARM_MINUTES)
     if refusal is not None:
         return _refuse(output, refusal, plan)
+    called_off = False
     with _progress(program, output), _stopping() as stop:
         action = asyncio.ensure_future(program.desk.submit(plan, why=answer.reason, typed=answer.typed))
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({action, stopped}, return_when=asyncio.FIRST_COMPLETED)
         detached = not action.done()
         if detached:
-            output.note(
-                "stopped waiting; the action is not undone. Its outcome is recorded if it comes within "
-                f"{SETTLE_S:g} s, else found by reading at the next start"
-            )
+            called_off = await program.desk.stop_waiting(plan.target)
+            output.note("called off: nothing of it is sent" if called_off else _NOT_UNDONE)
             stop.clear()
             await asyncio.wait({action, asyncio.ensure_future(stop.wait())}, timeout=SETTLE_S)
         stopped.cancel()
         if not action.done():
+            if called_off:
+                from mlrelease_tui.actions.executor import CALLED_OFF
+
+                raise Detached(_refuse(output, CALLED_OFF, plan))
             return _left_open(output, plan)
     result = action.result()
     if isinstance(result, Refusal):
