@@ -6,10 +6,11 @@ Nothing here touches the network or imports an SDK; connectors do that when they
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from mlrelease_tui.audit.identity import this_identity
 from mlrelease_tui.audit.log import AuditLog
 from mlrelease_tui.config.model import Config, ConnectionConfig
 from mlrelease_tui.connectors import plugins
+from mlrelease_tui.connectors._blocking import BlockingPool
 from mlrelease_tui.connectors.api import Connector, Credential, Settings
 from mlrelease_tui.credentials.command import run_command
 from mlrelease_tui.credentials.wallet import Wallet
@@ -57,6 +59,8 @@ class Program:
     wallet: Wallet
     operator: str
     host: str
+    asking: Mapping[str, BlockingPool] = field(default_factory=lambda: MappingProxyType({}))
+    """Where each connection's credential is asked for: a source that hangs holds no thread that the audit or the end waits for."""
 
     def remember(self) -> None:
         """Keep the fleet for the next start. That it can't be kept is no error: the next start is only emptier."""
@@ -64,13 +68,16 @@ class Program:
             cache.save(cache_path(self.config), self.store.state, config=str(self.config.path), now=_utc_now())
 
     async def close(self) -> None:
-        """Stop reading, let the actions under way end, close every connection."""
+        """Stop reading, let the actions under way end, close every connection. What was not sent yet is not sent any more."""
+        leaving = asyncio.ensure_future(self.desk.leave())
         await self.poller.stop()
-        await self.desk.settle(5.0)
+        await asyncio.gather(leaving, self.desk.settle(5.0))
         self.remember()
         closing = [asyncio.ensure_future(_closed(connector)) for connector in self.connectors.values()]
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_S)
+        for pool in self.asking.values():
+            pool.close()
         self.audit.close()
 
 
@@ -93,7 +100,8 @@ def wire(outset: Outset, *, environ: Mapping[str, str]) -> Program:
     wallet = Wallet(config, env=env, prompt=None, run=run_command, clock=_utc_now)
     for name, secret in outset.secrets.items():
         wallet.login(name, secret)
-    connectors = _connect(config, wallet, env, store)
+    asking = {name: BlockingPool(name, workers=1) for name in config.connections}
+    connectors = _connect(config, wallet, asking, env, store)
     identity = this_identity(tool_version=__version__, environ=env)
     audit = AuditLog(config.audit_dir, identity=identity)
     journal = Journal(audit)
@@ -106,7 +114,19 @@ def wire(outset: Outset, *, environ: Mapping[str, str]) -> Program:
         lifetime=timedelta(seconds=config.policy.plan_expires_s),
     )
     poller = Poller(store, connectors, intervals=_intervals(config), judging=jury.hear)
-    return Program(config, store, connectors, poller, desk, journal, audit, wallet, outset.operator, identity.host)
+    return Program(
+        config,
+        store,
+        connectors,
+        poller,
+        desk,
+        journal,
+        audit,
+        wallet,
+        outset.operator,
+        identity.host,
+        MappingProxyType(asking),
+    )
 
 
 async def _closed(connector: Connector) -> None:
@@ -115,7 +135,9 @@ async def _closed(connector: Connector) -> None:
         await connector.close()
 
 
-def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Store) -> Mapping[str, Connector]:
+def _connect(
+    config: Config, wallet: Wallet, asking: Mapping[str, BlockingPool], env: Mapping[str, str], store: Store
+) -> Mapping[str, Connector]:
     """One connector for each configured connection. One that can't be built is a broken row, not the end."""
     found: dict[str, Connector] = {}
     bound = tuple(binding.endpoint for binding in config.bindings)
@@ -127,7 +149,8 @@ def _connect(config: Config, wallet: Wallet, env: Mapping[str, str], store: Stor
             credential_source=wallet.describe(connection.name).badge,
         )
         try:
-            found[connection.name] = plugins.connect(connection.kind, _settings(connection, wallet, env, bound))
+            settings = _settings(connection, wallet, asking[connection.name], env, bound)
+            found[connection.name] = plugins.connect(connection.kind, settings)
         except ConfigError as error:
             health = replace(
                 health,
@@ -151,13 +174,18 @@ def _intervals(config: Config) -> Intervals:
 
 
 def _settings(
-    connection: ConnectionConfig, wallet: Wallet, env: Mapping[str, str], bound: Iterable[EndpointRef]
+    connection: ConnectionConfig,
+    wallet: Wallet,
+    pool: BlockingPool,
+    env: Mapping[str, str],
+    bound: Iterable[EndpointRef],
 ) -> Settings:
+    # Each source has a deadline of its own, and says so when it is over.
     async def credential() -> Credential | None:
-        return await asyncio.to_thread(wallet.credential, connection.name)
+        return await pool.run(math.inf, wallet.credential, connection.name)
 
     async def renew() -> Credential | None:
-        return await asyncio.to_thread(wallet.renew, connection.name)
+        return await pool.run(math.inf, wallet.renew, connection.name)
 
     timeout = connection.options.get("timeout_s")
     return Settings(
