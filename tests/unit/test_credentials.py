@@ -28,13 +28,16 @@ import rich.pretty
 from rich.console import Console
 from rich.traceback import Traceback
 
+from mlrelease_tui.actions import reading
 from mlrelease_tui.config import Config, ConnectionConfig, parse
+from mlrelease_tui.connectors import plugins
+from mlrelease_tui.connectors.api import Connector, ConnectorFactory, Settings
 from mlrelease_tui.credentials import CommandOutput, Prompt, Runner, Wallet, keyring_source, run_command
 from mlrelease_tui.credentials.answer import read_answer
 from mlrelease_tui.credentials.command import find_program
 from mlrelease_tui.domain.redaction import is_secret_name, looks_like_token, redact_text, redact_url
 from mlrelease_tui.domain.secret import Credential, Secret
-from mlrelease_tui.errors import CredentialError
+from mlrelease_tui.errors import ConfigError, CredentialError, UnexpectedAnswer
 from mlrelease_tui.hardening import scrubbed_environment
 
 CANARY = "c4n4ry-s3cr3t-of-registry"
@@ -206,6 +209,24 @@ def test_known_secrets_are_hidden_in_every_spelling() -> None:
     encoded = base64.b64encode(value.encode()).decode()
     text = f"a {value} b p%2Fw%2B1%20%C3%A4 c p%2Fw%2B1+%C3%A4 d {encoded}"
     assert redact_text(text, [Secret(value)]) == "a *** b *** c *** d ***"
+
+
+async def test_what_nobody_foresaw_is_told_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a connector's own exception becomes words: when it is built, and when an action asks it."""
+
+    def fails(_: object) -> Connector:
+        raise ValueError(f"Illegal header value b'Bearer {CANARY}'")
+
+    monkeypatch.setattr(plugins, "load", lambda _kind: ConnectorFactory(fails))
+    with pytest.raises(ConfigError, match="ValueError: Illegal header") as broken:
+        plugins.connect("rogue", Settings("edge", "rogue"))
+
+    async def asking() -> None:
+        fails(None)
+
+    with pytest.raises(UnexpectedAnswer, match="ValueError: Illegal header") as asked:
+        await reading.asked("edge", asking())
+    assert CANARY not in f"{broken.value}{asked.value}"
 
 
 def test_addresses_lose_user_and_query() -> None:

@@ -132,6 +132,16 @@ async def test_a_bad_connection_costs_nobody_else_a_read(name: str) -> None:
         assert watched.store.state.freshness["good"].failing_since is None
 
 
+async def test_what_a_connector_dies_of_is_told_without_a_secret() -> None:
+    """As an HTTP library says of a header that it can't send."""
+    bad = Source("bad", raises(ValueError("Illegal header value b'Bearer hunter2-hunter2'")))
+    async with polling(bad) as watched:
+        await watched.until(lambda: any(isinstance(fact, ReadFailed) for fact in watched.facts))
+        health = watched.store.state.connections["bad"]
+    assert "ValueError: Illegal header value" in health.error
+    assert "hunter2" not in repr((watched.facts, watched.store.state))
+
+
 async def test_a_hanging_connection_is_given_up_at_the_deadline_and_delays_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

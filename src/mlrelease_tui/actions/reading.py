@@ -14,6 +14,7 @@ from mlrelease_tui.domain.expectation import (
     endpoint_mismatches,
 )
 from mlrelease_tui.domain.models import Model
+from mlrelease_tui.domain.redaction import unforeseen
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
@@ -38,7 +39,7 @@ async def asked(connection: str, read: Awaitable[T]) -> T:
         raise TimedOut(f"{connection} did not answer within {READ_DEADLINE_S:g} s", hint="read again later") from error
     except (Exception, SystemExit) as error:
         raise UnexpectedAnswer(
-            SafeText(f"the connector of {connection} failed: {type(error).__name__}: {error}"),
+            SafeText(f"the connector of {connection} failed: {unforeseen(error)}"),
             hint="this is a fault of the connector; its author wants to know",
         ) from error
 

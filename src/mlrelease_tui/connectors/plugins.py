@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from mlrelease_tui.connectors.api import GROUP, Connector, ConnectorFactory, Settings
+from mlrelease_tui.domain.redaction import unforeseen
 from mlrelease_tui.errors import ConfigError
 
 OWN_DISTRIBUTION = "mlrelease-tui"
@@ -64,7 +65,7 @@ def load(kind: str) -> ConnectorFactory:
         factory = entry.load()
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"the connector {kind!r} can't be loaded: {type(error).__name__}: {error}",
+            f"the connector {kind!r} can't be loaded: {unforeseen(error)}",
             hint="reinstall the package that offers it, or remove its connections from the configuration",
         ) from error
     if not isinstance(factory, ConnectorFactory):
@@ -91,7 +92,7 @@ def connect(kind: str, settings: Settings) -> Connector:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"the connector {kind!r} failed to start for {settings.name!r}: {type(error).__name__}: {error}",
+            f"the connector {kind!r} failed to start for {settings.name!r}: {unforeseen(error)}",
             hint="this is a fault of the connector; its author wants to know",
         ) from error
     return made

@@ -115,3 +115,9 @@ def redact_text(text: str, secrets: Iterable[Secret] = ()) -> str:
     text = _ASSIGNED.sub(lambda found: found.group(1) + HIDDEN, text)
     text = _SPOKEN.sub(lambda found: found.group(1) + HIDDEN, text)
     return _DENSE.sub(HIDDEN, text)
+
+
+def unforeseen(error: BaseException) -> str:
+    """An exception that nobody foresaw, in words. Whatever raised it did not think of who reads them: they may quote a request with
+    its credential."""
+    return redact_text(f"{type(error).__name__}: {error}")

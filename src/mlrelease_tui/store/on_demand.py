@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from mlrelease_tui.connectors.api import Connector
+from mlrelease_tui.domain.redaction import unforeseen
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
@@ -68,6 +69,6 @@ class OnDemand(ABC, Generic[Wish]):
         if isinstance(error, ReleaseError):
             return SafeText(error.message), SafeText(error.hint)
         return (
-            SafeText(f"the connector failed: {type(error).__name__}: {error}"),
+            SafeText(f"the connector failed: {unforeseen(error)}"),
             SafeText("this is a fault of the connector; its author wants to know"),
         )

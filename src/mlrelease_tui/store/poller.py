@@ -27,6 +27,7 @@ from mlrelease_tui.connectors.api import (
 )
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.logs import LogWish
+from mlrelease_tui.domain.redaction import unforeseen
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef, VersionRef
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import RateLimited, ReleaseError, TimedOut
@@ -315,7 +316,7 @@ class Poller:
 
     def _broken(self, name: str, what: str, error: BaseException) -> None:
         self._failing.add((name, what))
-        message = f"the connector failed: {type(error).__name__}: {error}"
+        message = f"the connector failed: {unforeseen(error)}"
         self._say(
             name, LinkState.BROKEN, "broken", message, "this is a fault of the connector; its author wants to know"
         )
