@@ -198,3 +198,37 @@ def test_a_missing_argument_is_a_usage_error_that_names_it(shell: Shell, argumen
 def test_an_empty_filter_of_the_audit_is_not_everything(acted: Shell, filter_: str) -> None:
     answer = acted.run("audit", "list", filter_, "", "--json")
     assert (answer.code, answer.error["code"]) == (2, "usage")
+
+
+# --- an audit that can't be read --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["file", "loop"])
+def test_an_audit_that_can_not_be_read_is_not_called_tampered(shell: Shell, what: str) -> None:
+    shell.play(cluster=CALM)
+    folder = shell.home / "audit"
+    if what == "file":
+        folder.write_text("not a folder")
+    else:
+        folder.symlink_to("audit")
+    for arguments in (("verify",), ("list",), ("show", "01981e2c"), ("export",), ("list", "--endpoint", "iris")):
+        answer = shell.run("audit", *arguments, "--json")
+        assert (answer.code, answer.error["code"]) == (2, "usage"), arguments
+        assert str(folder) in answer.error["message"]
+
+
+@pytest.mark.parametrize("what", ["is not a folder", "is a symbolic link"])
+def test_doctor_tells_of_a_folder_that_the_audit_refuses(shell: Shell, what: str) -> None:
+    """The same that keeps an action from being sent."""
+    shell.play(cluster=moving())
+    folder = shell.home / "audit"
+    if "link" in what:
+        (shell.home / "elsewhere").mkdir(mode=0o700)
+        folder.symlink_to("elsewhere")
+    else:
+        folder.write_text("")
+    assert shell.run("hold", "iris", "--yes").code == 4
+    answer = shell.run("doctor", "--offline", "--json")
+    (check,) = (check for check in answer.document["checks"] if check["name"] == "audit")
+    assert (answer.code, check["status"]) == (1, "fail")
+    assert what in check["text"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ import click
 from mlrelease_tui.cli.options import ENDPOINT, WORD, Entry, LazyGroup, Options, command, options_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from mlrelease_tui.audit.record import AuditRecord
@@ -85,6 +86,22 @@ def _found(
     return tuple(record for record in found if f"/{record.endpoint}".endswith(f"/{endpoint}"))[:limit]
 
 
+@contextmanager
+def _reading(root: Path) -> Iterator[None]:
+    """A folder that can't be read is no answer about what is in it; least of all that it was altered, which exit code 1 says."""
+    from mlrelease_tui.errors import UsageError
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"the audit in {root} can't be read: {error.strerror or error}",
+            hint="`audit_dir` in the configuration says where it is",
+        ) from error
+
+
 def _list(
     ctx: click.Context,
     limit: int,
@@ -103,14 +120,16 @@ def _list(
     options = options_of(ctx)
     output = output_of(options)
     unfiltered = kind is None and intent is None and not every
-    found = _found(
-        _root(options),
-        limit=None if unfiltered else limit,
-        since=since,
-        kind=kind,
-        endpoint=endpoint,
-        intent=intent,
-    )
+    root = _root(options)
+    with _reading(root):
+        found = _found(
+            root,
+            limit=None if unfiltered else limit,
+            since=since,
+            kind=kind,
+            endpoint=endpoint,
+            intent=intent,
+        )
     if unfiltered:
         found = tuple(record for record in found if record.kind not in _DETAILS)[:limit]
     if not found and kind is not None:
@@ -148,7 +167,9 @@ def _show(ctx: click.Context, identity: str) -> int:
 
     options = options_of(ctx)
     output = output_of(options)
-    entries = [entry_of(record) for record in _called(_root(options), identity)]
+    root = _root(options)
+    with _reading(root):
+        entries = [entry_of(record) for record in _called(root, identity)]
     if output.as_json:
         output.document({"schema": AUDIT_LIST, "records": [entry_shape(entry, detail=True) for entry in entries]})
         return 0
@@ -203,7 +224,8 @@ def _verify(ctx: click.Context, expect_head: str | None) -> int:
                 hint="`mlrelease audit verify` prints it",
             )
     root = _root(options)
-    found = verify(root, expect_head=expect_head)
+    with _reading(root):
+        found = verify(root, expect_head=expect_head)
     if output.as_json:
         output.document(
             {"schema": AUDIT_VERIFY, "directory": str(root), **{k: plain(v) for k, v in found.as_dict().items()}}
@@ -236,7 +258,9 @@ def _export(ctx: click.Context, form: str, since: datetime | None, endpoint: str
 
     options = options_of(ctx)
     output = output_of(options)
-    records = reversed(_found(_root(options), limit=None, since=since, endpoint=endpoint))
+    root = _root(options)
+    with _reading(root):
+        records = reversed(_found(root, limit=None, since=since, endpoint=endpoint))
     lines = export(records, form)
     if target is not None:
         try:
@@ -303,7 +327,7 @@ list_ = command(
 show = command(
     "show",
     _show,
-    [click.Argument(["identity"], metavar="ID")],
+    [click.Argument(["identity"], metavar="ID", type=WORD)],
     help="One record, or an intent with all that followed it, whole. ID may be the start of an id or of a line's hash.",
     example="mlrelease audit show 01981e2c-8a",
 )

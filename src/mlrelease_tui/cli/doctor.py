@@ -11,6 +11,8 @@ import click
 from mlrelease_tui.cli.options import Options, command, options_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlrelease_tui.bootstrap import Program
     from mlrelease_tui.config.model import Config, UiConfig
     from mlrelease_tui.errors import ReleaseError
@@ -198,8 +200,12 @@ def _audit(config: Config) -> Iterator[Finding]:
     from mlrelease_tui.audit.verify import TAMPERED, verify
 
     folder = config.audit_dir
-    if not folder.exists():
-        parent = next(place for place in (folder, *folder.parents) if place.exists())
+    if refused := _why_refused(folder):
+        hint = "set audit_dir in the configuration to a folder of your own on a local disk"
+        yield Finding("audit", "fail", f"{folder} {refused}: no action can be taken", hint, exit_code=1)
+        return
+    if not os.path.lexists(folder):
+        parent = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
         if os.access(parent, os.W_OK | os.X_OK):
             yield Finding("audit", "ok", f"{folder} is made at the first action")
         else:
@@ -220,6 +226,31 @@ def _audit(config: Config) -> Iterator[Finding]:
         yield Finding("audit", "fail" if bad else "warn", text, "`mlrelease audit verify` shows all", exit_code=1)
     else:
         yield Finding("audit", "ok", f"{folder}: {found.records} records, the chain holds")
+
+
+def _why_refused(folder: Path) -> str:
+    """Why the audit takes no folder such as this, whatever may be written there; "" where it does, or where there is none yet."""
+    import os
+    import stat
+
+    from mlrelease_tui.audit.syscalls import Syscalls
+
+    try:
+        facts = folder.lstat()
+        if stat.S_ISLNK(facts.st_mode):
+            return "is a symbolic link"
+        if not stat.S_ISDIR(facts.st_mode):
+            return "is not a folder"
+        if facts.st_uid != os.geteuid():
+            return f"belongs to another user (uid {facts.st_uid})"
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            network = Syscalls().network_file_system(handle)
+        finally:
+            os.close(handle)
+    except OSError:
+        return ""
+    return f"is on {network}" if network else ""
 
 
 def _connections(options: Options, config: Config, env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
