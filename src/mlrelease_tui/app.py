@@ -20,7 +20,7 @@ from mlrelease_tui.screens.bell import Bell
 from mlrelease_tui.screens.copying import copy_out
 from mlrelease_tui.screens.crash import write_crash
 from mlrelease_tui.screens.ending import end_by_signals, give_back_style
-from mlrelease_tui.screens.menus import quit_menu, scope_menu
+from mlrelease_tui.screens.menus import chosen_scope, quit_menu, scope_menu
 from mlrelease_tui.screens.pulse import Pulse
 from mlrelease_tui.screens.scope import EVERYTHING, Scope
 from mlrelease_tui.screens.services import Services
@@ -318,12 +318,18 @@ class MlreleaseApp(ThemedApp):
     async def action_connection(self) -> None:
         """Choose which part of the fleet is looked at."""
         await self._uncover()
-        self.current.open_dock(scope_menu(self.services.store.state))
+        self.current.open_dock(scope_menu(self.services.store.state, self.current.work_lines))
 
+    @on(Prompt.Entered, "#scope")
     @on(Menu.Chosen, "#scope")
-    async def _scope_chosen(self, event: Menu.Chosen) -> None:
+    async def _scope_chosen(self, event: Menu.Chosen | Prompt.Entered) -> None:
         self.current.close_dock()
-        await self._look_at(Scope.parse(event.choice))
+        chosen = event.choice if isinstance(event, Menu.Chosen) else event.text
+        scope = chosen_scope(self.services.store.state, chosen)
+        if scope is not None:
+            await self._look_at(scope)
+        else:
+            self.current.say(f"there is no {chosen}", Role.WARN)
 
     async def action_everything(self) -> None:
         await self._look_at(EVERYTHING)
@@ -347,10 +353,8 @@ class MlreleaseApp(ThemedApp):
         self.repaint()
 
     def action_zoom(self) -> None:
-        if self.screen is not self.current:
-            return
-        self.current.toggle_class("-zoomed")
-        self.current.call_after_refresh(self.current.redraw)
+        if self.screen is self.current:
+            self.current.zoom()
 
     async def action_arm(self) -> None:
         await self._uncover()

@@ -148,6 +148,14 @@ def test_ascii_only_where_the_locale_wants_it() -> None:
         assert terminal.received.isascii()
 
 
+def test_ascii_only_where_what_is_written_is_not_utf_8() -> None:
+    with preview("degraded", environ={"PYTHONIOENCODING": "latin-1", "LANG": "C.UTF-8"}) as terminal:
+        terminal.wait_for("fraud-scorer")
+        terminal.wait_quiet()
+        assert "v41>v42" in terminal.text
+        assert b"\\u" not in terminal.received
+
+
 def test_a_resize_storm_ends_on_a_whole_screen() -> None:
     with preview("degraded") as terminal:
         terminal.wait_for("fraud-scorer")

@@ -1,13 +1,18 @@
-"""What a list says of itself: nothing that is not so, when a filter hides rows, when nothing was read, when a part is looked at."""
+"""No word says more than is known: when a filter hides rows, when nothing was read or measured, when a link broke."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from types import MappingProxyType
 
 import pytest
 from tests.ui import scenes
 from tests.ui.driver import driving
+
+from mlrelease_tui.domain.connection import LinkState
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.store.state import Freshness, State
 
 FRAUD = scenes.ref("fraud-scorer")
 
@@ -53,3 +58,45 @@ async def test_what_is_whole_is_not_called_a_part(view: str) -> None:
         assert "@edge" not in driver.text, "it shows all"
         await driver.press("app.view_fleet")
         assert "[only @edge]" in driver.text
+
+
+def unreachable(connection: str) -> State:
+    """The connection was read nine minutes ago and is down since."""
+    state = scenes.degraded()
+    down = scenes.health(connection, "kubernetes", LinkState.DOWN, error=SafeText("refused"), error_code="unreachable")
+    ago = scenes.NOW - timedelta(minutes=9)
+    return replace(
+        state,
+        connections=MappingProxyType({**state.connections, connection: down}),
+        freshness=MappingProxyType({**state.freshness, connection: Freshness(ago, ago, "unreachable", "refused")}),
+    )
+
+
+async def test_what_was_measured_before_the_link_broke_is_no_verdict_of_now() -> None:
+    async with driving(unreachable("prod-eu")) as driver:
+        await driver.press("app.view_rollouts")
+        await driver.select("ranker")
+        row = driver.line_with("ERR%")
+        assert "within" not in row
+        assert "~0.20" in row
+        assert "not read" in row
+        await driver.press("endpoint.explain")
+        assert "v9: ~10800 requests" in driver.text
+        await driver.press("endpoint.metrics")
+        assert "last known: not read since 2026-03-01 01:26:12Z" in driver.text
+
+
+async def test_nothing_wrong_is_no_praise_where_nothing_is_known() -> None:
+    item = replace(scenes.endpoint("lonely", "7"), model=None, alias="")
+    state = replace(scenes.empty(), endpoints=MappingProxyType({item.ref: item}))
+    async with driving(state) as driver:
+        assert "nothing speaks against it; nothing was measured" in driver.text
+        await driver.press("endpoint.explain")
+        told = " ".join(driver.text.split())
+        assert "it is read; but no alias is known to say what it should run" in told
+        assert "nothing that its users feel was measured" in told
+        assert "keeps within its guards" not in told
+    async with driving(scenes.healthy()) as driver:
+        await driver.press("endpoint.explain")
+        told = " ".join(driver.text.split())
+        assert "it is read, agrees with the registry and keeps within its guards." in told

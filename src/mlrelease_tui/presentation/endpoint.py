@@ -277,11 +277,7 @@ def explain(status: EndpointStatus, now: datetime, glyphs: Glyphs, cells: int) -
     """Why it is in its state: every reason with its variant, what was compared, what the data is worth."""
     rows = [state_line(status, glyphs, cells), EMPTY]
     if not status.reasons:
-        rows += wrapped(
-            "Nothing speaks against it: it is read, agrees with the registry and keeps within its guards.",
-            cells,
-            indent=" ",
-        )
+        rows += wrapped(f"Nothing speaks against it: {_all_known(status)}.", cells, indent=" ")
     for reason in status.reasons:
         rows += wrapped(
             reason.text,
@@ -302,7 +298,11 @@ def explain(status: EndpointStatus, now: datetime, glyphs: Glyphs, cells: int) -
         if metrics is None:
             told = "nothing was measured, or what was is too old"
         elif metrics.coverage is Coverage.OK:
-            told = f"{metrics.requests:.0f} requests in {metrics.window_s:.0f} s, {words.errors(metrics.error_ratio)}% failed"
+            old = "~" if status.stale_since is not None else ""
+            told = (
+                old
+                + f"{metrics.requests:.0f} requests in {metrics.window_s:.0f} s, {words.errors(metrics.error_ratio)}% failed"
+            )
         else:
             told = words.coverage(metrics.coverage)
         rows.append(
@@ -318,6 +318,22 @@ def explain(status: EndpointStatus, now: datetime, glyphs: Glyphs, cells: int) -
         ),
     ]
     return rows
+
+
+def _all_known(status: EndpointStatus) -> str:
+    """What is known to be well, and what nobody knows: that nothing is known to be wrong is no praise."""
+    well = ["it is read"]
+    unknown = []
+    if status.alias and status.alias_version:
+        well.append("agrees with the registry")
+    else:
+        unknown.append("no alias is known to say what it should run")
+    if any(item.coverage is Coverage.OK for item in status.metrics.values()):
+        well.append("keeps within its guards")
+    else:
+        unknown.append("nothing that its users feel was measured")
+    told = " and ".join([", ".join(well[:-1]), well[-1]]) if len(well) > 1 else well[0]
+    return "; but ".join([told, " and ".join(unknown)]) if unknown else told
 
 
 def _way_back(status: EndpointStatus) -> str:

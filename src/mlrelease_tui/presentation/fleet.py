@@ -177,7 +177,8 @@ def note(
         top = line(Span(f" {name}:", Role.STRONG), *clip(line(why), room), Span(tail, Role.MUTED))
     else:
         # Its name is in the row that is pointed at; said again it would cost a line of a thin link at each step through a list.
-        top = line(Span(" nothing speaks against it", Role.MUTED))
+        measured = any(item.coverage in {Coverage.OK, Coverage.NO_TRAFFIC} for item in status.metrics.values())
+        top = line(Span(f" nothing speaks against it{'' if measured else '; nothing was measured'}", Role.MUTED))
     return [clip(top, limit), clip(line(*_moves(status, press), *_last(status, now)), limit)]
 
 

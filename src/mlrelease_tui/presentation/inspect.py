@@ -142,6 +142,8 @@ def metrics(status: EndpointStatus, cells: int) -> list[Line]:
         each(f"{name} ms", f"{name}_s", words.milliseconds)
     row("window s", [f"{item.window_s:.0f}" if item is not None else words.UNKNOWN for item in found])
     row("state", [_coverage(item) for item in found])
+    if status.stale_since is not None:
+        rows.append(line(Span(f" ~ last known: not read since {moment(status.stale_since)}", Role.STALE)))
     rows.append(EMPTY)
     for variant in variants:
         for series in variant.series:

@@ -121,13 +121,16 @@ def gates(status: EndpointStatus, history: History, glyphs: Glyphs, width: int) 
         left, right = _value(before, attribute), _value(after, attribute)
         series = [[_value(item, attribute) for item in history.get(v.name, ())] for v in (stable, canary)]
         top = max((value for values in series for value in values if value is not None), default=0.0) or None
-        result = _result(right, limit, glyphs)
+        # What a canary did when it was read last is no verdict of now.
+        old = status.stale_since is not None and right is not None and limit is not None
+        result = Span("~ not read", Role.STALE) if old else _result(right, limit, glyphs)
+        seen = _number(word(right), status)
         rows.append(
             line(
                 Span(f" {name:<7}", Role.MUTED),
-                Span(f"{word(left):<6} "),
+                _number(word(left), status),
                 Span(symbols.sparkline(series[0], spark, glyphs, top=top) + " ", Role.STABLE),
-                Span(f"{word(right):<6} ", result.role if result.role is Role.CRIT else Role.TEXT),
+                Span(seen.text, Role.CRIT) if result.role is Role.CRIT else seen,
                 Span(symbols.sparkline(series[1], spark, glyphs, top=top) + " ", Role.CANARY),
                 Span(f"{'<= ' + word(limit) if limit is not None else '-':<9}", Role.MUTED),
                 result,
@@ -140,6 +143,11 @@ def gates(status: EndpointStatus, history: History, glyphs: Glyphs, width: int) 
         )
     )
     return rows
+
+
+def _number(text: str, status: EndpointStatus) -> Span:
+    seen = known(text, status, 6)
+    return Span(f"{seen.text} ", seen.role)
 
 
 def _value(metrics: VariantMetrics | None, attribute: str) -> float | None:

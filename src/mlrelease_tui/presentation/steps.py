@@ -15,7 +15,7 @@ def known(text: str, status: EndpointStatus, width: int = 0) -> Span:
     """A value of an endpoint, as wide as asked for; with `~` where it is what was last known."""
     if status.stale_since is None or text == words.UNKNOWN:
         return Span(f"{text:<{width}}")
-    return Span(f"~{text:<{width}}", Role.STALE)
+    return Span(f"{f'~{text}':<{width}}", Role.STALE)
 
 
 def steps(status: EndpointStatus, glyphs: Glyphs, width: int) -> list[Line]:

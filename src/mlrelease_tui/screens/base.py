@@ -100,6 +100,11 @@ class ReleaseScreen(FramedScreen):
         """Close what is open on this screen, one thing at a time; False where nothing is."""
         return self.close_dock() or await self.close_plan()
 
+    def zoom(self) -> None:
+        """Give the body to the list alone or to the text beside it, in turn."""
+        self.toggle_class("-zoomed")
+        self.call_after_refresh(self.redraw)
+
     # --- beside the body
 
     def drawn(self) -> None:

@@ -130,6 +130,9 @@ class FramedScreen(Screen[None]):
         self._draw_header()
         self.show(self.state, self.at)
         self.drawn()
+        if self.focused is None:
+            # What had the focus was hidden or is gone: without one no key moves anything.
+            self.take_keys()
         self.draw_footer()
 
     def redraw(self) -> None:
@@ -243,6 +246,11 @@ class FramedScreen(Screen[None]):
     def _dock(self) -> Dock:
         # Rows that kept their places while it was open take those that they have now.
         return Dock(self.query_one("#work"), opened=self.draw_footer, closed=self.redraw)
+
+    @property
+    def work_lines(self) -> int:
+        """Lines between header and footer."""
+        return self.query_one("#work").size.height
 
     # --- where keys go
 

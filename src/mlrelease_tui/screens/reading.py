@@ -37,6 +37,7 @@ class ReadingScreen(RowsScreen):
     """A subclass fills `#rows` (by `show_rows`), `#note` (two lines) and `#detail`; `read` gives the text the whole body."""
 
     BINDINGS = keys.bindings("item")
+    READS = True
 
     def body(self) -> ComposeResult:
         with Horizontal():
@@ -64,7 +65,7 @@ class ReadingScreen(RowsScreen):
 
     @property
     def text_shown(self) -> bool:
-        return self.reading or self.has_class("-wide") or self.has_class("-zoomed")
+        return self.reading or self.has_class("-wide") or self.zoomed
 
     def read(self) -> None:
         self.add_class("-reading")
@@ -75,7 +76,7 @@ class ReadingScreen(RowsScreen):
     def leave_text(self) -> None:
         self.remove_class("-reading")
         self.text.rewind()
-        self.table.focus()
+        self.focus_body()
         self.redraw()
 
     async def close_one(self) -> bool:
@@ -97,7 +98,7 @@ class ReadingScreen(RowsScreen):
         return [identity for identity in keys_here if identity.partition(".")[0] not in {"list", "rows"}]
 
     def focus_body(self) -> None:
-        (self.text if self.reading else self.table).focus()
+        (self.text if self.reading or self.zoomed else self.table).focus()
 
     def show_rows(
         self,

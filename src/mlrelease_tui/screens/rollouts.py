@@ -47,6 +47,7 @@ class RolloutsScreen(EndpointRowsScreen):
         "app.help",
     )
     MARKED = "{} marked"
+    BESIDE = "#rollout"
     SORTS = {key: text for key, text in fleet_view.SORTS.items() if key in {"state", "endpoint", "changed"}}  # noqa: RUF012
 
     def body(self) -> ComposeResult:

@@ -12,6 +12,7 @@ from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.diff_table import DiffTable
 from mlrelease_tui.widgets.menu import Item, Menu
 from mlrelease_tui.widgets.prompt import Prompt
+from mlrelease_tui.widgets.sheet import Sheet
 
 
 class RowsScreen(ReleaseScreen):
@@ -20,6 +21,10 @@ class RowsScreen(ReleaseScreen):
     BINDINGS = keys.bindings("rows")
     SORTS: ClassVar[Mapping[str, str]] = {}
     """Column key → how the sort picker calls that order. The first is the default."""
+
+    BESIDE: ClassVar[str] = "#detail"
+    READS: ClassVar[bool] = False
+    """Whether the text takes keys without being zoomed too."""
 
     MARKED: ClassVar[str] = ""
     """What marks are good for here, with the number of them."""
@@ -35,6 +40,31 @@ class RowsScreen(ReleaseScreen):
     @property
     def table(self) -> DiffTable:
         return self.query_one(DiffTable)
+
+    @property
+    def zoomed(self) -> bool:
+        """Whether the text about the selected row has the list's place."""
+        return self.has_class("-zoomed")
+
+    @property
+    def beside(self) -> Sheet:
+        """The text about the selected row."""
+        return self.query_one(self.BESIDE, Sheet)
+
+    def zoom(self) -> None:
+        super().zoom()
+        # Keys move what is seen.
+        self.beside.can_focus = self.zoomed or self.READS
+        self.call_after_refresh(self.take_keys)
+
+    def focus_body(self) -> None:
+        (self.beside if self.zoomed else self.table).focus()
+
+    def footer_keys(self) -> Sequence[str]:
+        found = super().footer_keys()
+        if not self.zoomed:
+            return found
+        return ["app.zoom", *(identity for identity in found if identity.partition(".")[0] not in {"list", "rows"})]
 
     @property
     def sorted_by(self) -> str:

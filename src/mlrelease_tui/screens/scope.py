@@ -24,14 +24,10 @@ class Scope:
 
     @property
     def id(self) -> str:
-        """As `parse` reads it."""
-        return f"c {self.connection}" if self.connection else f"e {self.environment}" if self.environment else ""
-
-    @classmethod
-    def parse(cls, text: str) -> Scope:
-        """Read an `id`; anything else is everything."""
-        kind, _, name = text.partition(" ")
-        return cls(connection=name) if kind == "c" else cls(environment=name) if kind == "e" else EVERYTHING
+        """What it is chosen by."""
+        if self.connection:
+            return f"connection {self.connection}"
+        return f"environment {self.environment}" if self.environment else "everything"
 
 
 EVERYTHING: Final = Scope()

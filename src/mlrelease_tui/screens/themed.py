@@ -17,7 +17,9 @@ class ThemedApp(FrameApp):
     """`appearance` decides where it says something, the terminal that `environ` tells of where it does not."""
 
     def __init__(self, appearance: Appearance, environ: Mapping[str, str]) -> None:
-        self._glyphs = ASCII if appearance.ascii or wants_ascii(environ, sys.getdefaultencoding()) else UNICODE
+        # Textual draws on the standard error.
+        encoding = getattr(sys.__stderr__, "encoding", None) or sys.getdefaultencoding()
+        self._glyphs = ASCII if appearance.ascii or wants_ascii(environ, encoding) else UNICODE
         super().__init__(ascii=self._glyphs is ASCII)
         self.animation_level = "none"
         for theme in THEMES:

@@ -99,7 +99,7 @@ CATALOGUE: Final[tuple[Key, ...]] = (
     Key("app", "freeze", ("f",), "freeze what is shown, or let it go on", "freeze"),
     Key("app", "refetch", ("r",), "read everything again now", "refetch", "read again", lazygit=("R", "r")),
     Key("app", "repaint", ("ctrl+l",), "draw the whole screen again", "repaint"),
-    Key("app", "zoom", ("z",), "zoom the list, or the detail beside it", "zoom", lazygit=("plus", "z")),
+    Key("app", "zoom", ("z",), "zoom the list, or the detail beside it", "zoom", "zoom", lazygit=("plus", "z")),
     Key("app", "theme", (), "next theme", "theme"),
     Key("app", "back", ("escape", "h"), "close, clear the filter, go back", "back", "back"),
     Key("app", "leave", ("q",), "back; at the root asks to quit"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from textual.events import Key as KeyEvent
 from textual.message import Message
@@ -11,6 +12,9 @@ from textual.message import Message
 from mlrelease_tui.presentation.lines import EMPTY, Line, Role, Span, cut, fit, width
 from mlrelease_tui.widgets.canvas import Canvas
 from mlrelease_tui.widgets.keys import bindings, display
+
+FRAME_LINES: Final = 2
+"""Lines of a menu beside its items: the title, and the rule above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class Menu(Canvas, can_focus=True):
         self._title = title
         self._items = tuple(items)
         self._said = ""
-        self.styles.height = len(self._items) + 2
+        self.styles.height = len(self._items) + FRAME_LINES
+        self.styles.max_height = "100%"
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -63,6 +68,9 @@ class Menu(Canvas, can_focus=True):
             if self._said:
                 return (Span(cut(f" {self._said}", self.size.width), Role.WARN),)
             return (Span(f" {self._title}", Role.TITLE), Span("  Esc closes", Role.MUTED))
+        hidden = len(self._items) - self.size.height + 1
+        if hidden > 0 and y == self.size.height - 1:
+            return (Span(f"   {hidden + 1} more: enlarge the terminal", Role.WARN),)
         if y > len(self._items):
             return EMPTY
         item = self._items[y - 1]
