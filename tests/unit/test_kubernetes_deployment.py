@@ -16,6 +16,7 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Choice, Frame, Rea
 from mlrelease_tui.connectors.kubernetes.workloads.deployment import Deployments
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_driver import DeploymentDriver
 from mlrelease_tui.connectors.kubernetes.workloads.deployment_standing import standing_of
+from mlrelease_tui.domain.expectation import EndpointExpectation, endpoint_mismatches
 from mlrelease_tui.domain.rollout import BindingSource, Phase, Role, Verb
 from mlrelease_tui.domain.status import mismatch_of
 from mlrelease_tui.errors import Refused
@@ -150,6 +151,24 @@ def test_a_spec_that_nobody_looked_at_yet_is_unknown_and_changes_nothing_about_w
     item["metadata"]["generation"] = 2
     endpoint = read(item, replica_set(1, "1", 0), replica_set(2, "2", 3)).endpoint
     assert (endpoint.rollout.phase, endpoint.stable and endpoint.stable.version) == (Phase.UNKNOWN, "2")
+
+
+def test_ready_pods_prove_no_new_number_of_replicas_before_the_controller_looked_at_it() -> None:
+    now = [replica_set(1, "1", 3)]
+    reading = read(deployment("1"), *now)
+    driver: Any = reading.driver
+    (write,) = driver.scale(reading.endpoint, 5)
+    assert isinstance(write.expects, EndpointExpectation)
+    # The spec has the number, and what is ready is still what was there before.
+    asked = deployment("1") | {"spec": deployment("1")["spec"] | {"replicas": 5}}
+    asked["metadata"] = asked["metadata"] | {"generation": 2}
+    assert endpoint_mismatches(write.expects, read(asked, *now).endpoint) == ("replicas is not said, not 5",)
+    asked["status"] |= {"observedGeneration": 2}
+    grown = copy.deepcopy(now)
+    grown[0]["spec"]["replicas"] = 5
+    assert endpoint_mismatches(write.expects, read(asked, *grown).endpoint) == ("version 1 is not ready",)
+    grown[0]["status"] |= {"availableReplicas": 5}
+    assert endpoint_mismatches(write.expects, read(asked, *grown).endpoint) == ()
 
 
 def test_a_pod_that_dies_under_a_pause_does_not_make_another_version_the_stable_one() -> None:

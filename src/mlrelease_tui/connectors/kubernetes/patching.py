@@ -26,6 +26,8 @@ from mlrelease_tui.domain.text import SafeText, escape_hidden
 
 PATCH: Final = "patch"
 AWAIT: Final = "await"
+LOOKED_AT: Final = tuple(phase for phase in Phase if phase is not Phase.UNKNOWN)
+"""Phases in which a controller has looked at what was written: the server's answer alone proves nothing."""
 
 Op = Mapping[str, Any]
 

@@ -16,10 +16,10 @@ from mlrelease_tui.connectors.kubernetes import marks
 from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, name, text, uid
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, Template, add, test, watched
+from mlrelease_tui.connectors.kubernetes.patching import LOOKED_AT, Effect, Op, Patch, Template, add, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import HASH_LABEL
-from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
+from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Endpoint, Phase

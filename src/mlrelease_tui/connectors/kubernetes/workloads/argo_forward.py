@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from mlrelease_tui.connectors.api import Artifact
 from mlrelease_tui.connectors.kubernetes.objects import at
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Op, Patch, remove, test, watched
+from mlrelease_tui.connectors.kubernetes.patching import LOOKED_AT, Effect, Op, Patch, remove, test, watched
 from mlrelease_tui.connectors.kubernetes.patching import replace as put
 from mlrelease_tui.connectors.kubernetes.pods import deploy_ops
-from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
+from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation, percent
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, Phase

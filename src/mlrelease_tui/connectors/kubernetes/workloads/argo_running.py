@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from mlrelease_tui.connectors.kubernetes.objects import at, name, namespace, text
-from mlrelease_tui.connectors.kubernetes.patching import Effect, Patch, add, test, watched
-from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import LOOKED_AT, SETTLE_S, Writing
+from mlrelease_tui.connectors.kubernetes.patching import LOOKED_AT, Effect, Patch, add, test, watched
+from mlrelease_tui.connectors.kubernetes.workloads.argo_writes import SETTLE_S, Writing
 from mlrelease_tui.domain.expectation import EndpointExpectation
 from mlrelease_tui.domain.plan import Write
 from mlrelease_tui.domain.rollout import Endpoint, Hold, Phase

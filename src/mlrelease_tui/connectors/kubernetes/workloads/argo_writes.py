@@ -16,14 +16,12 @@ from mlrelease_tui.connectors.kubernetes.workloads.api import Frame
 from mlrelease_tui.connectors.kubernetes.workloads.argo_standing import Standing
 from mlrelease_tui.domain.expectation import EndpointExpectation, expectation_of, percent
 from mlrelease_tui.domain.plan import Write
-from mlrelease_tui.domain.rollout import Endpoint, Phase
+from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Refused
 
 SETTLE_S: Final = 300.0
 """Pods may have to start first, in seconds."""
-LOOKED_AT: Final = tuple(phase for phase in Phase if phase is not Phase.UNKNOWN)
-"""Any phase once the controller has looked at what was written."""
 
 
 @dataclass(frozen=True, slots=True)

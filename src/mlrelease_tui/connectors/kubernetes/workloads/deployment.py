@@ -243,7 +243,7 @@ def labels_of(standing: Standing, scaler: str) -> dict[str, SafeText]:
     item = standing.item
     found: dict[str, Any] = {
         "wanted": standing.target.version,
-        "replicas": standing.wanted,
+        "replicas": standing.replicas,
         "restarted": at(item, "spec", "template", "metadata", "annotations", RESTARTED),
         "scaled by": scaler,
         "requests": requests_of(table(item, "spec", "template")),

@@ -17,6 +17,7 @@ from mlrelease_tui.connectors.kubernetes.answers import Object
 from mlrelease_tui.connectors.kubernetes.api import Resource
 from mlrelease_tui.connectors.kubernetes.objects import at, name, namespace, notes, table, text, uid
 from mlrelease_tui.connectors.kubernetes.patching import (
+    LOOKED_AT,
     Effect,
     Op,
     Patch,
@@ -156,7 +157,10 @@ class DeploymentDriver:
         )
         patch = Patch(self._kinds.deployments, standing.item, (*self._guard(), add("/spec/paused", True)), hold=True)
         effect = Effect(
-            "not paused", after, "continue it", EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=True)
+            "not paused",
+            after,
+            "continue it",
+            EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=True, phases=LOOKED_AT),
         )
         return (self._patch(patch, effect, shell=self._shell("rollout pause")),)
 
@@ -170,7 +174,7 @@ class DeploymentDriver:
             "paused",
             "goes on from where it is",
             "hold it",
-            EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=False),
+            EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=False, phases=LOOKED_AT),
         )
         patch = Patch(self._kinds.deployments, standing.item, ops, hold=False)
         assumes = EndpointExpectation(endpoint.ref, uid=endpoint.uid, held=True)
@@ -246,7 +250,7 @@ class DeploymentDriver:
             f"restarted {before or 'never'}",
             "every pod is replaced, a few at a time",
             "",
-            EndpointExpectation(endpoint.ref, uid=endpoint.uid, labels=(("restarted", moment),)),
+            EndpointExpectation(endpoint.ref, uid=endpoint.uid, labels=(("restarted", moment),), phases=LOOKED_AT),
         )
         patch = Patch(self._kinds.deployments, standing.item, tuple(ops))
         return (self._patch(patch, effect, shell=self._shell("rollout restart")),)

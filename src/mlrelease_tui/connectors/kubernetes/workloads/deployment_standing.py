@@ -94,6 +94,11 @@ class Standing:
         return found if isinstance(found, int) else 1
 
     @property
+    def replicas(self) -> str:
+        """Replicas that its controller sees to; "" before it has looked at the newest spec, where ready pods prove nothing yet."""
+        return str(self.wanted) if self.observed else ""
+
+    @property
     def available(self) -> int:
         return count(self.item, "status", "availableReplicas")
 

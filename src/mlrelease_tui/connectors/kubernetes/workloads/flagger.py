@@ -228,7 +228,7 @@ def _labels(standing: Standing) -> dict[str, SafeText]:
     }
     if standing.primary is not None:
         noted = table(standing.primary.item, "spec", "template", "metadata", "annotations")
-        found |= {"replicas": str(standing.primary.wanted), "restarted": str(noted.get(RESTARTED) or "")}
+        found |= {"replicas": standing.primary.replicas, "restarted": str(noted.get(RESTARTED) or "")}
     return {key: SafeText(value) for key, value in found.items() if value}
 
 

@@ -160,12 +160,17 @@ def _endpoint(pair: Pair, frame: Frame, scalers: tuple[str, ...], world: World, 
         stamp=_newest([marks.last_writer(item) for item in (service, stable.item, pair.canary.item)]),
         owner=next((owner for item in (stable.item, pair.canary.item) if (owner := marks.owner_of(item))), SafeText()),
         problems=tuple(SafeText(problem) for problem in _problems(pair, scalers)),
-        labels={
-            "stable replicas": SafeText(stable.wanted),
-            "canary replicas": SafeText(pair.canary.wanted),
-            "restarted": SafeText(_restarted(stable)),
-        },
+        labels=_labels(pair),
     )
+
+
+def _labels(pair: Pair) -> dict[str, SafeText]:
+    found = {
+        "stable replicas": pair.stable.replicas,
+        "canary replicas": pair.canary.replicas,
+        "restarted": _restarted(pair.stable),
+    }
+    return {key: SafeText(value) for key, value in found.items() if value}
 
 
 def _restarted(standing: Standing) -> str:

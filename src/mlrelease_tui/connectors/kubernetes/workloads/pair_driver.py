@@ -140,7 +140,9 @@ class PairDriver(Writing):
         rest = pair.whole - number
         stable = SafeText(pair.stable.source.version)
         ready = EndpointExpectation(endpoint.ref, uid=endpoint.uid, ready=(stable,), labels=counted("stable", rest))
-        done = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
+        done = EndpointExpectation(
+            endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),), labels=counted("canary", number)
+        )
         kept = whole_note(pair.whole, pair.canary)
         return (self._scaled(pair.stable, rest, ready, kept=kept), self._scaled(pair.canary, number, done, later=True))
 

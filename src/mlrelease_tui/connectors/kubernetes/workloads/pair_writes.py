@@ -78,7 +78,9 @@ class Writing:
         return number
 
     def _fewer_stable(self, endpoint: Endpoint, number: int, version: str, weight_bp: int) -> Write:
-        weighs = EndpointExpectation(endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),))
+        weighs = EndpointExpectation(
+            endpoint.ref, uid=endpoint.uid, version_weights=((version, weight_bp),), labels=counted("stable", number)
+        )
         return self._scaled(self._pair.stable, number, weighs, later=True)
 
     def _scaled(
