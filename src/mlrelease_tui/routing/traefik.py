@@ -33,6 +33,7 @@ from mlrelease_tui.routing.probing import Presence, Probe, probe_server
 from mlrelease_tui.routing.traefik_api import TraefikApi
 from mlrelease_tui.routing.traefik_directory import DocumentStore
 from mlrelease_tui.routing.traefik_document import (
+    CAPABILITIES,
     Document,
     RouteEntry,
     TraefikSettings,
@@ -42,17 +43,6 @@ from mlrelease_tui.routing.traefik_document import (
     unlike_live,
 )
 
-_CAPABILITIES = Capabilities(
-    exact_split=True,
-    mirror=True,
-    header_match=True,
-    sticky=True,
-    latency="histogram",
-    durable=True,
-    native_cas=False,
-    weight_resolution_bp=1,
-    worst_effect_s=2.0,
-)
 _DRAIN_POLL_S = 0.1
 _SPLITS_TOLD = 4
 
@@ -91,7 +81,7 @@ class TraefikRouter:
         self._seen_drained: dict[tuple[str, str], datetime | None] = {}
 
     def capabilities(self) -> Capabilities:
-        return _CAPABILITIES
+        return CAPABILITIES
 
     def metric_labels(self, route: str, version: str, *, mirrored: bool = False) -> Mapping[str, str]:
         return {"service": service_name(route, version, mirrored=mirrored)}
@@ -104,14 +94,14 @@ class TraefikRouter:
         entry, drift, error = None, "", ""
         live: Mapping[str, Any] = {}
         try:
-            entry = await self._entry(await self._document(route), route)
+            _, entry = await self._current(route)
         except Drifted as failure:
             drift = str(failure)
         try:
             live = await self._api.snapshot()
         except BackendError as failure:
             error = str(failure)
-        if entry and live:
+        if entry and not error:
             drift = unlike_live(entry, live)
         plan = entry.plan if entry else None
         return Observed(
@@ -129,8 +119,7 @@ class TraefikRouter:
         check_plan(plan, self.capabilities())
         # The lock is held until the read-back, so that no later write can hide this one from it.
         async with self._store.locked(self._lock_s):
-            document = await self._document(plan.route)
-            current = await self._entry(document, plan.route)
+            document, current = await self._current(plan.route)
             generation = current.plan.generation if current else 0
             if generation != expect:
                 stamp = Stamp.of(current.plan.state if current else {})
@@ -159,7 +148,7 @@ class TraefikRouter:
             document = good
             try:
                 document = await self._document()
-                await self._entry(document, route)
+                await self._entry(document, route, entry)
             except Drifted:
                 pass
             else:
@@ -177,7 +166,7 @@ class TraefikRouter:
 
         Raises `Rejected` where requests still reach the version: then it can never drain.
         """
-        entry = await self._entry(await self._document(route), route)
+        _, entry = await self._current(route)
         if entry is None or entry.plan.version(version) is None:
             return DrainReport(route, version, True, None, 0.0, "the router does not know this version")
         if version in entry.plan.receiving():
@@ -209,19 +198,25 @@ class TraefikRouter:
 
     async def _document(self, route: str = "") -> Document:
         """The document as it is; `route` is the one it is read for, "" for all of them."""
-        text = await self._store.read()
         try:
             if text is None and await self._store.read_last_good() is not None:
                 raise Drifted("the routes document was removed by another hand")
             return Document.parse(text)
+            text = await self._store.read()
         except Drifted as failure:
             raise await self._with_way_back(failure, route) from None
 
-    async def _entry(self, document: Document, route: str) -> RouteEntry | None:
+    async def _current(self, route: str) -> tuple[Document, RouteEntry | None]:
+        """The document, and what is stored of a route. The copy is read first: a write in between can only make the document
+        the newer of the two, and an older document is what drift looks like."""
+        good = await self._last_good_entry(route)
+        document = await self._document(route)
+        return document, await self._entry(document, route, good)
+
+    async def _entry(self, document: Document, route: str, good: RouteEntry | None) -> RouteEntry | None:
         try:
             entry = document.entry(route)
-            written = await self._last_good_generation(route)
-            found = entry.plan.generation if entry else 0
+            found, written = (item.plan.generation if item else 0 for item in (entry, good))
             if found < written:
                 raise Drifted(
                     f"route {route} was put back to generation {found} by another hand; {written} was the last written"
@@ -229,6 +224,9 @@ class TraefikRouter:
         except Drifted as failure:
             raise await self._with_way_back(failure, route) from None
         return entry
+            if found == written and entry != good:
+                # As whole as ours, but no plan was ever applied to it: who planned on what was there before must hear of it.
+                raise Drifted(f"route {route} was edited by another hand: generation {found} was written otherwise")
 
     async def _write(self, document: Document, entry: RouteEntry) -> None:
         good = document.last_good_after(await self._last_good(), entry)
@@ -240,12 +238,11 @@ class TraefikRouter:
         except Drifted:
             return Document()
 
-    async def _last_good_generation(self, route: str) -> int:
+    async def _last_good_entry(self, route: str) -> RouteEntry | None:
         try:
-            entry = (await self._last_good()).entry(route)
+            return (await self._last_good()).entry(route)
         except Drifted:
-            return 0
-        return entry.plan.generation if entry else 0
+            return None
 
     async def _with_way_back(self, failure: Drifted, route: str) -> Drifted:
         """The same with what to do next, and what that does to the split of `route`, or of every route."""

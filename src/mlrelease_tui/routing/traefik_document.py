@@ -26,12 +26,33 @@ from datetime import datetime
 from typing import Any
 
 from mlrelease_tui.errors import Rejected
-from mlrelease_tui.routing.api import Drifted, RoutedVersion, TrafficPlan, is_safe_name, plan_from_json, plan_to_json
+from mlrelease_tui.routing.api import (
+    Capabilities,
+    Drifted,
+    RoutedVersion,
+    TrafficPlan,
+    check_plan,
+    is_safe_name,
+    plan_from_json,
+    plan_to_json,
+)
 
 PROVIDER = "file"
 GENERATION_HEADER = "X-Release-Generation"
 STATE_HEADER = "X-Release-State"
 FORMAT = 1
+CAPABILITIES = Capabilities(
+    exact_split=True,
+    mirror=True,
+    header_match=True,
+    sticky=True,
+    latency="histogram",
+    durable=True,
+    native_cas=False,
+    weight_resolution_bp=1,
+    worst_effect_s=2.0,
+)
+"""What Traefik can do by this document."""
 _SECTIONS = ("routers", "services", "middlewares", "serversTransports")
 
 
@@ -117,9 +138,11 @@ class Document:
             if shape["format"] != FORMAT:
                 raise Drifted(f"route {route} was written in format {shape['format']!r}, by a newer version")
             entry = _entry_from_json(shape)
-        except (KeyError, TypeError, ValueError, RecursionError):
+            wanted = build_fragment(entry)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise Drifted(f"route {route} was edited by another hand: its stored state cannot be read") from None
-        wanted = build_fragment(entry)
+        except Rejected as failure:
+            raise Drifted(f"route {route} was edited by another hand: {failure.message}") from None
         if entry.plan.route != route or fragment != wanted:
             where = next((f"{s}.{n}" for s in _SECTIONS for n in _unlike(fragment[s], wanted[s])), "its name")
             raise Drifted(f"route {route} was edited by another hand: {where} is not what was written")
@@ -338,7 +361,12 @@ def _entry_from_json(shape: Mapping[str, Any]) -> RouteEntry:
     idle_since = {name: datetime.fromisoformat(at) for name, at in shape["idle_since"].items()}
     if any(at.tzinfo is None for at in idle_since.values()):
         raise ValueError("a time without its zone")
-    return RouteEntry(plan_from_json(shape["plan"]), TraefikSettings(**shape["settings"]), idle_since)
+    plan = plan_from_json(shape["plan"])
+    if type(plan.generation) is not int or plan.generation < 1:
+        raise ValueError("no generation")
+    # A hand may have changed a weight here and where Traefik reads it, so that the two agree and the sum does not.
+    check_plan(plan, CAPABILITIES)
+    return RouteEntry(plan, TraefikSettings(**shape["settings"]), idle_since)
 
 
 def _unlike(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
