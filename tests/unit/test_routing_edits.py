@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mlrelease_tui.errors import Rejected, ReleaseError
 from mlrelease_tui.routing.api import Drifted, RoutedVersion, TrafficPlan, Unconfirmed
 from mlrelease_tui.routing.traefik import TraefikRouter
 from mlrelease_tui.routing.traefik_api import TraefikApi
@@ -145,3 +148,61 @@ async def test_a_write_between_a_readers_two_looks_is_no_drift(tmp_path: Path) -
     assert (await router.read("fraud")).plan == PLAN
     assert (await router.read("fraud")).plan == following
     await router.aclose()
+
+
+async def test_the_way_back_works_as_it_is_told_and_never_shows_half_a_file(tmp_path: Path) -> None:
+    place = tmp_path / "a folder; with $HOME in its name"
+    place.mkdir()
+    store = RoutesDirectory(place)
+    good = Document().with_entry(RouteEntry(PLAN)).text()
+    await store.write(good, good)
+    router = TraefikRouter(store, TraefikApi("http://127.0.0.1:9"), probe=None)
+    for damage in ("{", ""):
+        store.file.write_text(damage)
+        drift = (await router.read("fraud")).drift
+        line = drift.partition("copy back: ")[2].partition("; that gives")[0]
+        # Whoever has the damaged file open, as Traefik may, goes on to see that one, not an empty one.
+        with store.file.open() as seen:
+            subprocess.run(["sh", "-ec", line], check=True)
+            assert seen.read() == damage
+        assert (await router.read("fraud")).plan == PLAN
+    store.file.unlink()
+    store.file.mkdir()
+    assert "no plain file" in (await router.read("fraud")).drift
+    assert "copy back: " in (await router.read("fraud")).drift
+    await router.aclose()
+
+
+async def test_a_document_of_routes_is_begun_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RoutesDirectory(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(os, "fsync", full)
+        with pytest.raises(Rejected, match="No space left"):
+            store.begin()
+    assert list(tmp_path.iterdir()) == []
+    store.begin()
+    assert await store.read() == "{}\n"
+    store.file.write_text("mine")
+    store.begin()
+    assert await store.read() == "mine"
+
+
+async def test_a_pipe_in_place_of_the_routes_holds_nobody(tmp_path: Path) -> None:
+    store = RoutesDirectory(tmp_path)
+    os.mkfifo(store.file)
+    with pytest.raises(ReleaseError, match="no plain file"):
+        await store.read()
+
+
+def test_what_others_could_write_is_taken_back_with_the_next_write(tmp_path: Path) -> None:
+    store = RoutesDirectory(tmp_path)
+    store.begin()
+    store.file.chmod(0o666)
+    asyncio.run(store.write("{}", "{}"))
+    assert store.file.stat().st_mode & 0o777 == 0o644
