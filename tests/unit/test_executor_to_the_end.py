@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.unit.release_parts import FRAUD, START, Bench, VirtualClock, bench, connector_of
 
+from mlrelease_tui.actions.executor import LOST_ANSWER_S
 from mlrelease_tui.connectors.api import Connector, Receipt
 from mlrelease_tui.connectors.fake.backend import FakeBackend
 from mlrelease_tui.connectors.fake.connector import FakeConnector
@@ -22,6 +23,7 @@ from mlrelease_tui.domain.plan import Level, OutcomeKind, Refusal, StepStatus, W
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, Stamp, Verb, weights_of
 from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import OutcomeUnknown, TimedOut
 from mlrelease_tui.store.select import action_on
 
 WEIGHT = SetWeight(FRAUD, 2500)
@@ -157,3 +159,60 @@ async def test_a_lower_weight_is_a_way_to_safety_too_and_a_higher_is_not(tmp_pat
     assert outcome.kind is OutcomeKind.APPLIED
     assert weights_of(seat.endpoint)["v3"] == 500
     await first
+
+
+# --- answers that were lost --------------------------------------------------------------------------------------------
+
+
+class _ArrivesWithoutEffect(FakeConnector):
+    """The write arrives and leaves its stamp, the answer is lost, and nothing moves: a controller that is slow, say."""
+
+    async def perform(self, write: Write, stamp: Stamp) -> Receipt:
+        self.backend.endpoints[FRAUD] = replace(self.backend.endpoints[FRAUD], stamp=stamp)
+        raise OutcomeUnknown("the connection was cut")
+
+
+async def test_a_write_that_left_its_stamp_is_not_called_rejected(tmp_path: Path) -> None:
+    seat = seated(tmp_path, _ArrivesWithoutEffect)
+    outcome = await seat.done(WEIGHT)
+    assert outcome.kind is OutcomeKind.UNKNOWN
+    assert "nothing was changed" not in outcome.message
+    assert "it arrived" in outcome.message
+
+
+class _Dark(FakeConnector):
+    """Takes a write, answers nothing at all until `back_s`, and carries the write out at `late_s`."""
+
+    back_s = LOST_ANSWER_S - 1
+    late_s = LOST_ANSWER_S + 5
+    kept: tuple[Write, Stamp] | None = None
+    clock: VirtualClock
+
+    async def perform(self, write: Write, stamp: Stamp) -> Receipt:
+        self.kept = (write, stamp)
+        raise OutcomeUnknown("the connection was cut")
+
+    async def endpoint(self, ref: EndpointRef) -> Endpoint:
+        if self.kept is not None and self.clock.elapsed_s < self.back_s:
+            raise TimedOut("it does not answer")
+        if self.kept is not None and self.clock.elapsed_s >= self.late_s and not self.backend.written:
+            await super().perform(*self.kept)
+        return await super().endpoint(ref)
+
+
+@pytest.mark.parametrize(("late_s", "kind"), [(LOST_ANSWER_S + 5, OutcomeKind.APPLIED), (3600.0, OutcomeKind.REJECTED)])
+async def test_a_backend_that_comes_back_late_is_given_the_time_to_carry_out_what_it_took(
+    tmp_path: Path, late_s: float, kind: OutcomeKind
+) -> None:
+    clock = VirtualClock()
+    seat = seated(tmp_path, type("Dark", (_Dark,), {"clock": clock, "late_s": late_s}), clock)
+    outcome = await seat.done(WEIGHT)
+    assert outcome.kind is kind
+    assert seat.clock.elapsed_s <= 2 * LOST_ANSWER_S
+
+
+async def test_a_backend_that_stays_dark_is_waited_for_no_longer(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    seat = seated(tmp_path, type("Dark", (_Dark,), {"clock": clock, "back_s": 3600.0}), clock)
+    assert (await seat.done(WEIGHT)).kind is OutcomeKind.UNKNOWN
+    assert seat.clock.elapsed_s == pytest.approx(LOST_ANSWER_S)

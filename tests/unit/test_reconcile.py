@@ -17,7 +17,7 @@ from mlrelease_tui.connectors.fake.connector import FakeConnector
 from mlrelease_tui.connectors.fake.faults import Fault, FaultKind
 from mlrelease_tui.domain.intents import Intent, MoveAlias, RestartEndpoint, RollBack, SetWeight
 from mlrelease_tui.domain.plan import Write
-from mlrelease_tui.domain.rollout import Stamp, Verb
+from mlrelease_tui.domain.rollout import Phase, Stamp, Verb
 from mlrelease_tui.domain.text import SafeText
 
 LATER = "ffffffff-0000-7000-8000-000000000000"
@@ -227,13 +227,32 @@ async def test_an_alias_says_nothing_of_an_endpoint(tmp_path: Path) -> None:
     assert told(seat)[0] == "not_applied"
 
 
+def _stamped_and_as_before(seat: Bench, whole: Recorded, phase: Phase) -> None:
+    ours, before = seat.endpoint.stamp, whole.worlds[0].endpoints[FRAUD]
+    seat.backend.endpoints[FRAUD] = replace(before, stamp=ours, rollout=replace(before.rollout, phase=phase))
+
+
 async def test_what_was_applied_and_put_back_by_hand_is_not_called_untouched(tmp_path: Path) -> None:
     whole = await recorded(tmp_path / "first", SetWeight(FRAUD, 2500))
     seat = next_start(tmp_path, whole.lines[:2], whole.worlds[1])
-    ours = seat.endpoint.stamp
-    seat.backend.endpoints[FRAUD] = replace(whole.worlds[0].endpoints[FRAUD], stamp=ours)
+    _stamped_and_as_before(seat, whole, Phase.COMPLETE)
     await seat.desk.open()
     assert told(seat) == ("superseded", "it was applied, and the target was put back since")
+
+
+@pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.DEGRADED, Phase.UNKNOWN])
+async def test_what_arrived_and_is_still_on_its_way_is_not_called_put_back(tmp_path: Path, phase: Phase) -> None:
+    """A process dies in the minutes that a new version takes to start: until then it looks as before, but for the stamp."""
+    whole = await recorded(tmp_path / "first", SetWeight(FRAUD, 2500))
+    seat = next_start(tmp_path, whole.lines[:2], whole.worlds[1])
+    applied = seat.endpoint
+    _stamped_and_as_before(seat, whole, phase)
+    assert len(await seat.desk.open()) == 1
+    assert told(seat) == ("indeterminate", "it arrived, as its stamp shows, and is not seen to take effect yet")
+    seat.backend.endpoints[FRAUD] = applied
+    assert await seat.desk.reconcile() == ()
+    last = [record for record in seat.log.read() if record.kind == "reconciled"][-1]
+    assert last.section("result")["status"] == "applied"
 
 
 @pytest.mark.parametrize(("applied", "truth"), [(0, "indeterminate"), (1, "applied")])

@@ -6,24 +6,19 @@ Nothing is sent before the intent is on disk. No write is sent twice: where an a
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Final
 
 from mlrelease_tui.actions.journal import Journal
-from mlrelease_tui.actions.omens import FAILED_S, Omens, written_after
+from mlrelease_tui.actions.looking import LOST_ANSWER_S, Looks, Pace
+from mlrelease_tui.actions.omens import Omens
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.actions.run import Run, outcome_of
 from mlrelease_tui.connectors.api import Performer
 from mlrelease_tui.domain.action import ActionProgress, Stage
-from mlrelease_tui.domain.expectation import (
-    AliasExpectation,
-    Expectation,
-    subject_of,
-)
+from mlrelease_tui.domain.expectation import subject_of
 from mlrelease_tui.domain.plan import (
     Level,
     Outcome,
@@ -36,27 +31,16 @@ from mlrelease_tui.domain.plan import (
 )
 from mlrelease_tui.domain.policy import SECOND_PERSON, Access
 from mlrelease_tui.domain.refs import EndpointRef, TargetRef
-from mlrelease_tui.domain.rollout import Endpoint, Phase, Stamp
+from mlrelease_tui.domain.rollout import Endpoint, Stamp
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import NotDurable, OutcomeUnknown, ReleaseError, TimedOut, UnexpectedAnswer
 from mlrelease_tui.store.facts import ActionProgressed, Fact
 
-_FIRST_WAIT_S: Final = 0.1
-_LONGEST_WAIT_S: Final = 4.0
-LOST_ANSWER_S: Final = 15.0
-"""How long the truth is read for after an answer was lost, in seconds, before the outcome is called unknown."""
+__all__ = ["CALLED_OFF", "LOST_ANSWER_S", "PERFORM_DEADLINE_S", "Executor", "Pace"]
+
 PERFORM_DEADLINE_S: Final = 120.0
 """Seconds, on top of what a write may take to settle, after which a write without an answer counts as one that lost it."""
 CALLED_OFF: Final = Refusal("called_off", "nothing was sent: it was called off before that", "plan it again")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Clocks: injected, so that tests do not wait."""
-
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Executor:
@@ -75,6 +59,7 @@ class Executor:
         self._emit = emit
         self._access = access
         self._pace = pace or Pace()
+        self._looks = Looks(reader, self._pace)
         self._ways: dict[str, asyncio.Event] = {}
         self._called_off: set[TargetRef] = set()
         self._committed: set[TargetRef] = set()
@@ -233,7 +218,7 @@ class Executor:
             result = await self._verify(run, result, step)
         elif result.status is StepStatus.UNKNOWN:
             self._progress(run, Stage.VERIFYING)
-            result = await self._find_out(run, result, step)
+            result = await self._looks.find_out(run, result, step)
         # The outcome is still to be written, from the reserve; losing this line loses no truth.
         with suppress(NotDurable):
             await asyncio.to_thread(self._journal.step, run.stamp.intent_id, run.plan, result)
@@ -267,7 +252,7 @@ class Executor:
         altered = "; ".join(result.observed)
         omens = Omens(step.expects, run.stamp, self._pace.monotonic, before=run.before, altered=bool(altered))
         try:
-            left = await self._until(step.expects, step.settle_s, way, omens)
+            left = await self._looks.until(step.expects, step.settle_s, way, omens)
         finally:
             del self._ways[run.stamp.intent_id]
         if not left:
@@ -283,87 +268,6 @@ class Executor:
             observed=left,
         )
 
-    async def _find_out(self, run: Run, result: StepResult, step: Write) -> StepResult:
-        """The answer was lost: read what is so. A write that is still not seen after LOST_ANSWER_S did not happen if the
-        state before it is intact; anything else stays unknown."""
-        left = await self._until(step.expects, LOST_ANSWER_S)
-        if left and step.settle_s > LOST_ANSWER_S and not await self._never_arrived(run, result.index, step):
-            left = await self._until(step.expects, step.settle_s - LOST_ANSWER_S)
-        try:
-            changed = await self._reader.mismatches(step.assumes)
-        except ReleaseError:
-            changed = ("it can't be read",)
-        # A restart, say, looks the same before and after: then only the stamp that it left can tell.
-        if not left and not changed and not await self._stamped(run, result.index, step):
-            detail = SafeText(f"the answer was lost ({result.detail}); reads look the same before and after it")
-            return replace(result, detail=detail)
-        if not left:
-            detail = SafeText(f"the answer was lost ({result.detail}); a read shows it applied")
-            return replace(result, status=StepStatus.VERIFIED, detail=detail)
-        if not changed:
-            detail = SafeText(f"the answer was lost ({result.detail}); reads show that it was not applied")
-            return replace(result, status=StepStatus.REJECTED, detail=detail, observed=left)
-        return replace(result, observed=left)
-
-    async def _never_arrived(self, run: Run, index: int, step: Write) -> bool:
-        """Whether it is certain by now that a write whose answer was lost did not happen: nothing moved of what it was planned
-        from, it left no stamp, and the backend has looked at all that there is. Only the first write on an object can tell."""
-        expects = step.expects
-        earlier = {subject_of(write.expects) for write in run.plan.steps[:index]}
-        if isinstance(expects, AliasExpectation) or subject_of(expects) in earlier:
-            return False
-        try:
-            endpoint = await self._reader.endpoint(expects.endpoint)
-            changed = await self._reader.mismatches(step.assumes)
-        except ReleaseError:
-            return False
-        stamped = endpoint.stamp is not None and endpoint.stamp.intent_id == run.stamp.intent_id
-        return not changed and not stamped and endpoint.rollout.phase is not Phase.UNKNOWN
-
-    async def _stamped(self, run: Run, index: int, step: Write) -> bool:
-        """Whether the endpoint carries this run's stamp, and only this step can have left it there."""
-        expects = step.expects
-        earlier = {subject_of(write.expects) for write in run.plan.steps[:index]}
-        if isinstance(expects, AliasExpectation) or subject_of(expects) in earlier:
-            return False
-        try:
-            stamp = (await self._reader.endpoint(expects.endpoint)).stamp
-        except ReleaseError:
-            return False
-        return stamp is not None and stamp.intent_id == run.stamp.intent_id
-
-    async def _until(
-        self, expects: Expectation, within_s: float, way: asyncio.Event | None = None, omens: Omens | None = None
-    ) -> tuple[str, ...]:
-        """Read with growing pauses until `expects` holds; what is missing when time is up, `way` is set or `omens` say that it will
-        not come, empty when it held."""
-        deadline = self._pace.monotonic() + within_s
-        wait = _FIRST_WAIT_S
-        while True:
-            try:
-                left = await self._reader.mismatches(expects, omens.seen if omens is not None else None)
-            except ReleaseError as error:
-                left = (f"it can't be read: {error.message}",)
-            if not left:
-                return ()
-            remaining = deadline - self._pace.monotonic()
-            if remaining <= 0 or (way is not None and way.is_set()) or (omens is not None and omens.certain):
-                return left
-            longest = FAILED_S / 2 if omens is not None and omens.bad else _LONGEST_WAIT_S
-            await self._pause(min(wait, remaining, longest), way)
-            wait = min(wait * 2, _LONGEST_WAIT_S)
-
-    async def _pause(self, seconds: float, way: asyncio.Event | None) -> None:
-        if way is None:
-            await self._pace.sleep(seconds)
-            return
-        pause, told = asyncio.ensure_future(self._pace.sleep(seconds)), asyncio.ensure_future(way.wait())
-        try:
-            await asyncio.wait({pause, told}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pause.cancel()
-            told.cancel()
-
     async def _stopped(self, run: Run, index: int, result: StepResult) -> tuple[OutcomeKind, str, str]:
         """How a run that did not reach its end is told: what is done, what is not, who else wrote."""
         done = f"{index} of {len(run.plan.steps)} steps are done and stay: " if index else ""
@@ -374,21 +278,11 @@ class Executor:
             return OutcomeKind.REJECTED, what + rest, ""
         if result.status is StepStatus.FAILED:
             return OutcomeKind.FAILED, what + (f"; {done}" if index else ""), ""
-        other = await self._other_hand(run)
+        other = await self._looks.other_hand(run)
         if other:
             return OutcomeKind.REVERTED, f"{what}; {other} wrote after us", other
         rest = f"; {done}" if index else ""
         return OutcomeKind.UNKNOWN, f"{what}{rest}; `mlrelease status` reads again", ""
-
-    async def _other_hand(self, run: Run) -> str:
-        """Who wrote to the endpoint after us, "" where nobody is known to have."""
-        if not isinstance(run.plan.target, EndpointRef):
-            return ""
-        try:
-            stamp = (await self._reader.endpoint(run.plan.target)).stamp
-        except Exception:
-            return ""  # whatever it is, nobody is known to have written
-        return str(stamp.by) if stamp is not None and written_after(run.stamp, stamp, run.before) else ""
 
     def _progress(self, run: Run, stage: Stage, outcome: Outcome | None = None) -> None:
         run.progress = replace(run.progress, stage=stage, step=run.step, results=tuple(run.results), outcome=outcome)

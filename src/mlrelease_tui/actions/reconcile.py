@@ -17,15 +17,16 @@ import re
 from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
-from mlrelease_tui.actions.executor import LOST_ANSWER_S, Pace
 from mlrelease_tui.actions.journal import Journal, best_effort_of, open_action, revision_of, steps_of
+from mlrelease_tui.actions.looking import LOST_ANSWER_S, Pace
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.audit.intents import OpenIntent
 from mlrelease_tui.audit.record import AuditRecord
 from mlrelease_tui.domain.action import OpenAction
 from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, Expectation, subject_of
+from mlrelease_tui.domain.rollout import Phase
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ReleaseError
 
@@ -159,8 +160,9 @@ async def _judge(intent: OpenIntent, reader: Reader, journal: Journal) -> tuple[
     try:
         left = [await reader.mismatches(expects) for _, expects in steps]
         untouched = not await reader.mismatches(steps[0][0])
-        writer, as_planned = await _last_writer(intent, steps, reader)
-        wrote_since = not (untouched and as_planned) and await asyncio.to_thread(_overtaken, writer, intent, journal)
+        last = await _last_writer(intent, steps, reader)
+        as_planned = untouched and last.as_planned
+        wrote_since = not as_planned and await asyncio.to_thread(_overtaken, last.writer, intent, journal)
     except ReleaseError as error:
         return "indeterminate", f"the target can't be read: {error.message}"
     except Exception as error:
@@ -172,8 +174,9 @@ async def _judge(intent: OpenIntent, reader: Reader, journal: Journal) -> tuple[
         left,
         sent,
         untouched=untouched,
-        ours=writer == intent.intent_id,
-        overtaken_by=writer if wrote_since else "",
+        ours=last.writer == intent.intent_id,
+        at_rest=last.at_rest,
+        overtaken_by=last.writer if wrote_since else "",
     )
 
 
@@ -218,10 +221,12 @@ def _compare(  # noqa: PLR0911 - one return for each way it can have ended
     *,
     untouched: bool,
     ours: bool,
+    at_rest: bool,
     overtaken_by: str,
 ) -> tuple[str, str]:
     """`held`: the steps whose end state is seen; `left`: for each step what of it is not; `sent`: those that may have left;
-    `untouched`: the state before the first step holds; `ours`: the endpoint names this intent as its last writer."""
+    `untouched`: the state before the first step holds; `ours`: the endpoint names this intent as its last writer;
+    `at_rest`: nothing is on its way there."""
     total = len(left)
     if len(held) == total:
         if not untouched or ours:
@@ -233,6 +238,8 @@ def _compare(  # noqa: PLR0911 - one return for each way it can have ended
     if held & sent:
         listed = ", ".join(str(index + 1) for index in sorted(held & sent))
         return "partial", f"of {total} steps {listed} is seen to hold, the rest is not: {rest}"
+    if untouched and ours and not at_rest:
+        return "indeterminate", "it arrived, as its stamp shows, and is not seen to take effect yet"
     if untouched and ours:
         return "superseded", "it was applied, and the target was put back since"
     if untouched:
@@ -240,21 +247,30 @@ def _compare(  # noqa: PLR0911 - one return for each way it can have ended
     return "indeterminate", f"the target fits neither before nor after: {rest}"
 
 
-async def _last_writer(
-    intent: OpenIntent, steps: tuple[tuple[Expectation, Expectation], ...], reader: Reader
-) -> tuple[str, bool]:
-    """The intent that the endpoint itself names as its last writer, or the alias where there is no endpoint; "" for none. And
-    whether the endpoint is at the very revision that the plan was made from, so that nobody wrote since."""
+class _Last(NamedTuple):
+    """The intent that a target names as its last writer, "" for none; whether the target is at the very revision that the plan was
+    made from, so that nobody wrote since; and whether nothing is on its way there."""
+
+    writer: str = ""
+    as_planned: bool = False
+    at_rest: bool = True
+
+
+async def _last_writer(intent: OpenIntent, steps: tuple[tuple[Expectation, Expectation], ...], reader: Reader) -> _Last:
+    """Of the endpoint, or of the alias where there is no endpoint."""
     for _, expects in steps:
         if isinstance(expects, EndpointExpectation):
             endpoint = await reader.endpoint(expects.endpoint)
-            as_planned = endpoint.revision == revision_of(intent, endpoint.ref.id)
-            return endpoint.stamp.intent_id if endpoint.stamp is not None else "", as_planned
+            return _Last(
+                endpoint.stamp.intent_id if endpoint.stamp is not None else "",
+                endpoint.revision == revision_of(intent, endpoint.ref.id),
+                endpoint.rollout.phase is Phase.COMPLETE,
+            )
     alias = steps[0][1]
     if isinstance(alias, AliasExpectation):
         mark = (await reader.model(alias.model)).stamps.get(alias.alias)
-        return mark.intent_id if mark is not None else "", False
-    return "", False
+        return _Last(mark.intent_id if mark is not None else "")
+    return _Last()
 
 
 def _overtaken(writer: str, intent: OpenIntent, journal: Journal) -> bool:
