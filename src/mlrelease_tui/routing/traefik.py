@@ -199,10 +199,10 @@ class TraefikRouter:
     async def _document(self, route: str = "") -> Document:
         """The document as it is; `route` is the one it is read for, "" for all of them."""
         try:
+            text = await self._store.read()
             if text is None and await self._store.read_last_good() is not None:
                 raise Drifted("the routes document was removed by another hand")
             return Document.parse(text)
-            text = await self._store.read()
         except Drifted as failure:
             raise await self._with_way_back(failure, route) from None
 
@@ -221,12 +221,12 @@ class TraefikRouter:
                 raise Drifted(
                     f"route {route} was put back to generation {found} by another hand; {written} was the last written"
                 )
-        except Drifted as failure:
-            raise await self._with_way_back(failure, route) from None
-        return entry
             if found == written and entry != good:
                 # As whole as ours, but no plan was ever applied to it: who planned on what was there before must hear of it.
                 raise Drifted(f"route {route} was edited by another hand: generation {found} was written otherwise")
+        except Drifted as failure:
+            raise await self._with_way_back(failure, route) from None
+        return entry
 
     async def _write(self, document: Document, entry: RouteEntry) -> None:
         good = document.last_good_after(await self._last_good(), entry)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shlex
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
@@ -61,8 +62,20 @@ class RoutesDirectory:
         self.file = path / FILE_NAME
         self.last_good = path / LAST_GOOD_NAME
 
+    def begin(self) -> None:
+        """Gives Traefik a document without routes where there is none: its provider wants a file at start-up, and never looks
+        again without one. Whole or not at all, for an empty file is one that nobody may write to. Raises `Rejected`."""
+        if os.path.lexists(self.file):
+            return
+        try:
+            _replace(self.file, "{}\n")
+        except OSError as failure:
+            raise _unwritten(self.file, failure) from failure
+
     def restore_hint(self) -> str:
-        return f"look at {self.file}, then put the last good copy back: cp -p {self.last_good} {self.file}"
+        # Copied beside it, then renamed: copied over it, Traefik may see the empty file in between, and answers 404 for all.
+        copy, scratch, file = (shlex.quote(str(path)) for path in (self.last_good, f"{self.file}.new", self.file))
+        return f"look at {self.file}, then put the last good copy back: cp -p {copy} {scratch} && mv {scratch} {file}"
 
     @contextlib.asynccontextmanager
     async def locked(self, deadline_s: float) -> AsyncIterator[None]:
@@ -92,9 +105,7 @@ class RoutesDirectory:
         try:
             _replace(self.file, text)
         except OSError as failure:
-            raise Rejected(
-                f"{self.file} could not be written: {failure.strerror or failure}", hint="nothing was changed"
-            ) from failure
+            raise _unwritten(self.file, failure) from failure
         try:
             _sync_directory(self.path)
             _replace(self.last_good, last_good)
@@ -130,10 +141,13 @@ async def _to_the_end(work: Callable[[], _T]) -> _T:
         raise
 
 
+def _unwritten(path: Path, failure: OSError) -> Rejected:
+    return Rejected(f"{path} could not be written: {failure.strerror or failure}", hint="nothing was changed")
+
+
 def _read(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = _content(path)
     except FileNotFoundError:
         return None
     except OSError as failure:
@@ -143,10 +157,25 @@ def _read(path: Path) -> str | None:
     return content.decode("utf-8", errors="replace")
 
 
-def _replace(path: Path, text: str) -> None:
-    """Writes beside `path` under a name that Traefik passes over, to the disk, then renames over it."""
+def _content(path: Path) -> bytes:
+    # Without waiting: in place of the document there may be a pipe, which would hold its reader for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError("it is no plain file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(_MAX_BYTES + 1)
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes beside `path` under a name that Traefik passes over, to the disk, then renames over it.
+
+    Who may read it stays as it was; to write it is its owner's alone.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH)
     except FileNotFoundError:
         mode = 0o600
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.tmp")

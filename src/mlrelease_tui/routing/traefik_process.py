@@ -21,7 +21,7 @@ from typing import Any
 from mlrelease_tui.errors import BackendError, ConfigError, TimedOut, Unreachable
 from mlrelease_tui.routing.api import Drifted
 from mlrelease_tui.routing.traefik_api import TraefikApi
-from mlrelease_tui.routing.traefik_directory import FILE_NAME
+from mlrelease_tui.routing.traefik_directory import FILE_NAME, RoutesDirectory
 from mlrelease_tui.routing.traefik_document import PROVIDER, Document, TraefikSettings, route_path
 
 # From a fast tabular model to a slow one: a p99 objective between two bounds can only be seen as the upper one.
@@ -199,12 +199,7 @@ class TraefikProcess:
         for path in (self.data_dir, self.routes_directory):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
-        # Without its file at start-up Traefik's provider ends and never looks again; this one has no routes.
-        with (
-            contextlib.suppress(FileExistsError),
-            (self.routes_directory / FILE_NAME).open("x", encoding="ascii") as file,
-        ):
-            file.write("{}\n")
+        RoutesDirectory(self.routes_directory).begin()
 
     async def _launch(self, binary: Path, addresses: TraefikAddresses) -> None:
         configuration = static_configuration(addresses, self.routes_directory, self.log_file, self._settings)
