@@ -79,6 +79,8 @@ class TraefikRouter:
         self._now = now
         self._monotonic = monotonic
         self._seen_drained: dict[tuple[str, str], datetime | None] = {}
+        # When, on a clock that nobody sets, the versions lost their traffic that lost it by our hand.
+        self._idle_from: dict[tuple[str, str], tuple[datetime, float]] = {}
 
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
@@ -186,7 +188,8 @@ class TraefikRouter:
             if quiet >= 2:
                 self._seen_drained[route, version] = idle_since
                 return DrainReport(route, version, True, 0, waited, "the server has no request in flight")
-            if count is None and self._outlived(entry, version):
+            if count is None and (self._outlived(entry, version) or waited > entry.settings.longest_request_s):
+                self._seen_drained[route, version] = idle_since
                 return DrainReport(route, version, True, None, waited, "the longest request must be over")
             if waited >= timeout_s:
                 reason = f"{count} requests in flight" if count is not None else "the server gives no count"
@@ -268,6 +271,7 @@ class TraefikRouter:
                 continue
             if version.name in before:
                 idle_since[version.name] = self._now()
+                self._idle_from[plan.route, version.name] = idle_since[version.name], self._monotonic()
             elif version.name in earlier:
                 idle_since[version.name] = earlier[version.name]
         generation = current.plan.generation + 1 if current else 1
@@ -300,8 +304,12 @@ class TraefikRouter:
     def _outlived(self, entry: RouteEntry, version: str) -> bool:
         """Whether a version has been without traffic for longer than the router lets any request last."""
         idle_since = entry.idle_since.get(version)
-        longest = timedelta(seconds=entry.settings.longest_request_s)
-        return idle_since is None or self._now() - idle_since > longest
+        # Idle counts from the write; requests came until it took effect.
+        longest_s = entry.settings.longest_request_s + CAPABILITIES.worst_effect_s
+        since, began = self._idle_from.get((entry.plan.route, version), (None, 0.0))
+        if idle_since is not None and idle_since == since:
+            return self._monotonic() - began > longest_s
+        return idle_since is None or self._now() - idle_since > timedelta(seconds=longest_s)
 
     async def _check_servers(self, plan: TrafficPlan, current: RouteEntry | None) -> None:
         """Refuses to send users to a server that is not there.
