@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from mlrelease_tui.errors import ConfigError
 
 _LOG_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -62,17 +66,31 @@ class Layout:
 
     def log_of(self, key: str, name: str) -> Path:
         """The output of one process, since it was started."""
-        return self.logs / f"{_LOG_UNSAFE.sub('_', key)}--{_LOG_UNSAFE.sub('_', name)}.log"
+        # No name holds "--": two endpoints never share a file.
+        return self.logs / f"{_LOG_UNSAFE.sub('_', key.replace('/', '--'))}--{_LOG_UNSAFE.sub('_', name)}.log"
 
     def previous_log_of(self, key: str, name: str) -> Path:
         """The output of the run before."""
         return before(self.log_of(key, name))
 
     def make(self) -> None:
-        """Make the directories, for their owner alone."""
+        """Make the directories, for their owner alone.
+
+        ConfigError where they can't be made, or are somebody else's: who writes there decides which programs are started.
+        """
         for path in (self.directory, self.routes, self.logs):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.chmod(0o700)
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                found = path.stat()
+                if found.st_uid != os.geteuid():
+                    raise ConfigError(f"{path} belongs to another user", hint="name a directory of your own")
+                if stat.S_IMODE(found.st_mode) != 0o700:
+                    path.chmod(0o700)
+            except OSError as failure:
+                raise ConfigError(
+                    f"{path} can't be made: {failure.strerror or failure}",
+                    hint="name a directory that is ours to write",
+                ) from failure
 
 
 def before(log: Path) -> Path:
