@@ -27,9 +27,11 @@ def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) ->
         return run_status(options, plain=True)
     ready_the_interpreter()
     from mlrelease_tui.cli.cockpit import run_cockpit
+    from mlrelease_tui.connectors._loop import Loop
 
     outset = outset_for_app(options, env)
-    return asyncio.run(run_cockpit(outset, env))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(run_cockpit(outset, env))
 
 
 def ready_the_interpreter() -> None:

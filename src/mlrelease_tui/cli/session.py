@@ -60,6 +60,7 @@ def with_program(
     At a terminal the secrets of the connections in `asking` (None: of all) that are configured to ask are asked for first.
     """
     from mlrelease_tui.bootstrap import build
+    from mlrelease_tui.connectors._loop import Loop
     from mlrelease_tui.hardening import harden_process
 
     config = config_of(options, env)
@@ -78,8 +79,8 @@ def with_program(
         await program.close()
         return code
 
-    with stdout_to_ourselves():
-        return asyncio.run(run())
+    with stdout_to_ourselves(), asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(run())
 
 
 @contextmanager
