@@ -166,7 +166,14 @@ class LocalConnector:
     async def _documents(self) -> _Documents:
         def read() -> _Documents:
             layout = self._layout
-            if not layout.directory.is_dir():
+            try:
+                there = layout.directory.is_dir()
+            except OSError as failure:
+                raise Unreachable(
+                    f"{layout.directory} can't be looked at: {failure.strerror or failure}",
+                    hint="correct `directory` of this connection; it must be ours to read",
+                ) from failure
+            if not there:
                 raise Unreachable(
                     f"there is no directory {layout.directory}", hint="correct `directory` of this connection"
                 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from mlrelease_tui.connectors.local.documents import locked, read_json, write_json
+from mlrelease_tui.connectors.local.documents import locked, read_json, way_back, write_json
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.domain.refs import ModelRef
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP
@@ -98,53 +100,86 @@ def define_endpoint(directory: Path, definition: EndpointDefinition) -> Endpoint
 
 
 def read_definitions(layout: Layout) -> dict[str, EndpointDefinition]:
-    """All definitions by key; empty where there is no such document. UnexpectedAnswer where it is damaged."""
+    """All definitions by key; empty where there is no such document. UnexpectedAnswer where it is damaged, or edited so that
+    one of them can't be: half a definition would end what runs by the whole one."""
     shape = read_json(layout.endpoints)
     if shape is None:
         return {}
     try:
         if shape["format"] != FORMAT:
             raise ValueError(f"format {shape['format']!r}")
-        return {key: _definition(value) for key, value in shape["endpoints"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as failure:
+        return {key: _definition(key, value) for key, value in shape["endpoints"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as failure:
         raise UnexpectedAnswer(
-            f"{layout.endpoints} holds no definitions of endpoints: {failure}", hint="define the endpoints anew"
+            f"{layout.endpoints} holds no definitions of endpoints: {failure}", hint=way_back(layout.endpoints)
         ) from failure
 
 
-def _definition(shape: Mapping[str, Any]) -> EndpointDefinition:
+def _definition(key: str, shape: Mapping[str, Any]) -> EndpointDefinition:
+    for name in ("command", "steps_bp"):
+        if not isinstance(shape[name], list):
+            raise TypeError(f"{name} of {key} is no list")
     lists = {"command": tuple(shape["command"]), "steps_bp": tuple(shape["steps_bp"])}
-    return EndpointDefinition(**(dict(shape) | lists))
+    found = EndpointDefinition(**(dict(shape) | lists))
+    _check(found)
+    if found.key != key:
+        raise ValueError(f"{key} is named {found.key}")
+    return found
 
 
 def _check(definition: EndpointDefinition) -> None:
-    def no(problem: str) -> ConfigError:
-        return ConfigError(f"endpoint {definition.key}: {problem}")
+    """ConfigError names the first thing that is wrong. Of a document that a hand edited, a value may be of any type."""
+    problem = next(chain(_type_problems(definition), _problems(definition)), None)
+    if problem is not None:
+        raise ConfigError(f"endpoint {definition.key}: {problem}")
 
-    if (
-        not is_safe_name(definition.name)
-        or not is_safe_name(definition.namespace)
-        or not is_safe_name(definition.route)
-    ):
-        raise no("name and namespace may hold letters, digits, '.', '_' and single hyphens")
-    if not definition.command:
-        raise no("there is no command that starts a version")
-    for text in (*definition.command, *definition.env.values()):
-        try:
-            named = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        except ValueError as failure:
-            raise no(f"{text!r}: {failure}; a literal brace is doubled") from None
-        if unknown := named - PLACEHOLDERS:
-            raise no(f"{text!r} wants {{{sorted(unknown)[0]}}}; there are {{{'}, {'.join(sorted(PLACEHOLDERS))}}}")
-    if not any("{port}" in text for text in (*definition.command, *definition.env.values())):
-        raise no("nothing tells the server its {port}")
+
+def _type_problems(definition: EndpointDefinition) -> Iterator[str]:
+    for name in ("name", "namespace", "model", "alias", "environment", "health_path", "metrics_path", "uid"):
+        if not isinstance(getattr(definition, name), str):
+            yield f"its {name} is no text"
+    if not all(isinstance(part, str) for part in definition.command):
+        yield "its command is no list of texts"
+    for name in ("env", "labels"):
+        found = getattr(definition, name)
+        if not isinstance(found, Mapping) or not all(isinstance(part, str) for pair in found.items() for part in pair):
+            yield f"its {name} are no texts by name"
+    for seconds in (definition.start_timeout_s, definition.grace_s):
+        if type(seconds) not in {int, float} or not math.isfinite(seconds):
+            yield "its time-outs are no times"
+
+
+def _problems(definition: EndpointDefinition) -> Iterator[str]:
+    if not all(is_safe_name(name) for name in (definition.name, definition.namespace, definition.route)):
+        yield "name and namespace may hold letters, digits, '.', '_' and single hyphens"
+    yield from _command_problems(definition)
     steps = definition.steps_bp
     if any(type(s) is not int or not 0 < s <= ALL_TRAFFIC_BP for s in steps) or list(steps) != sorted(set(steps)):
-        raise no(f"steps {list(steps)} are not ascending weights of 1 to {ALL_TRAFFIC_BP} basis points")
+        yield f"steps {list(steps)} are not ascending weights of 1 to {ALL_TRAFFIC_BP} basis points"
     if definition.model:
         try:
             ModelRef.parse(definition.model)
         except ValueError as failure:
-            raise no(str(failure)) from None
+            yield str(failure)
     if definition.start_timeout_s <= 0 or definition.grace_s < 0:
-        raise no("its time-outs are no times")
+        yield "its time-outs are no times"
+
+
+def _command_problems(definition: EndpointDefinition) -> Iterator[str]:
+    if not definition.command:
+        yield "there is no command that starts a version"
+    named: set[str] = set()
+    for text in (*definition.command, *definition.env.values()):
+        try:
+            fields = [field for field in string.Formatter().parse(text) if field[1] is not None]
+        except ValueError as failure:
+            yield f"{text!r}: {failure}; a literal brace is doubled"
+            return
+        for _, name, form, conversion in fields:
+            if name not in PLACEHOLDERS:
+                yield f"{text!r} wants {{{name}}}; there are {{{'}, {'.join(sorted(PLACEHOLDERS))}}}"
+            if form or conversion:
+                yield f"{text!r} wants {{{name}}} in a form of its own; it is filled in as it is"
+            named.add(str(name))
+    if "port" not in named:
+        yield "nothing tells the server its {port}"

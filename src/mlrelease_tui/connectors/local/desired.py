@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from mlrelease_tui.connectors.local.documents import locked, read_json, write_json
+from mlrelease_tui.connectors.local.documents import locked, read_json, record, way_back, write_json
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import Conflict, UnexpectedAnswer
@@ -64,7 +64,7 @@ def read_desired(layout: Layout) -> dict[str, WantedEndpoint]:
     except (KeyError, TypeError, ValueError, AttributeError) as failure:
         raise UnexpectedAnswer(
             f"{layout.desired} does not say which processes shall run: {failure}",
-            hint="the processes that run go on; put the document right or remove it",
+            hint=f"the processes that run go on; {way_back(layout.desired)}",
         ) from failure
 
 
@@ -104,10 +104,13 @@ def _same_write(one: Mark, other: Mark) -> bool:
 
 
 def _endpoint(shape: Mapping[str, Any]) -> WantedEndpoint:
+    generation = shape["generation"]
+    if type(generation) is not int or generation < 0:
+        raise ValueError(f"generation {generation!r}")
     return WantedEndpoint(
-        generation=int(shape["generation"]),
-        processes={name: WantedProcess(**value) for name, value in shape["processes"].items()},
-        mark=Mark(**shape["mark"]),
+        generation=generation,
+        processes={name: record(WantedProcess, value) for name, value in shape["processes"].items()},
+        mark=record(Mark, shape["mark"]),
     )
 
 

@@ -7,16 +7,19 @@ import fcntl
 import json
 import os
 import shlex
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final, TypeVar, get_type_hints
 
 from mlrelease_tui.errors import Conflict, OutcomeUnknown, Rejected, UnexpectedAnswer
 
 _MAX_BYTES = 8_388_608
 _LOCK_POLL_S = 0.02
+
+T = TypeVar("T")
 
 
 class Busy(Conflict):
@@ -33,24 +36,28 @@ def last_good(path: Path) -> Path:
     return path.with_name(f"{path.name}.last-good")
 
 
+def way_back(path: Path) -> str:
+    """What a person does about a damaged document."""
+    copy = last_good(path)
+    if fingerprint(copy) == NOWHERE:
+        return "mend or remove it"
+    good, scratch, document = (shlex.quote(str(item)) for item in (copy, f"{path}.new", path))
+    return f"put the last good copy back: cp -p {good} {scratch} && mv {scratch} {document}"
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The document, None where there never was one. UnexpectedAnswer where it is damaged, gone or can't be read."""
-    copy = last_good(path)
-    way_back = (
-        f"put the last good copy back: cp -p {shlex.quote(str(copy))} {shlex.quote(str(path))}"
-        if copy.exists()
-        else "mend or remove it"
-    )
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = _content(path)
     except FileNotFoundError:
-        if copy.exists():
+        if fingerprint(last_good(path)) != NOWHERE:
             # Read as empty, it would stop everything that runs.
-            raise UnexpectedAnswer(f"{path} was removed by another hand", hint=way_back) from None
+            raise UnexpectedAnswer(f"{path} was removed by another hand", hint=way_back(path)) from None
         return None
     except OSError as failure:
-        raise UnexpectedAnswer(f"{path} can't be read: {failure.strerror or failure}") from failure
+        raise UnexpectedAnswer(
+            f"{path} can't be read: {failure.strerror or failure}", hint="it must be a file that we may read"
+        ) from failure
     try:
         if len(content) > _MAX_BYTES:
             raise ValueError("too large")
@@ -58,8 +65,33 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise UnexpectedAnswer(f"{path} is damaged: it is not the JSON object that was written", hint=way_back)
+        raise UnexpectedAnswer(f"{path} is damaged: it is not the JSON object that was written", hint=way_back(path))
     return value
+
+
+def _content(path: Path) -> bytes:
+    # Without waiting: in place of the document there may be a pipe, which would hold its reader for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError("it is no plain file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(_MAX_BYTES + 1)
+    finally:
+        os.close(handle)
+
+
+def record(kind: type[T], shape: Mapping[str, Any]) -> T:
+    """A dataclass of plain fields from a document that a hand may have edited: each value is of the very type of its field.
+
+    TypeError, ValueError or AttributeError where one is not.
+    """
+    made = kind(**shape)
+    for name, wanted in get_type_hints(kind).items():
+        value = getattr(made, name)
+        if type(value) is not wanted:
+            raise TypeError(f"{name} is {json.dumps(value, default=repr)[:80]}")
+    return made
 
 
 def write_json(path: Path, value: object, *, keep: bool = False) -> None:
@@ -145,10 +177,14 @@ def take_lock(handle: int) -> bool:
     return True
 
 
+NOWHERE: Final = (0, 0, 0)
+"""The fingerprint of a file that is not there."""
+
+
 def fingerprint(path: Path) -> tuple[int, int, int]:
-    """Inode, time of change and size: differs after every rename. Zeros where there is no such file."""
+    """Inode, time of change and size: differs after every rename. `NOWHERE` where there is no such file."""
     try:
         found = path.stat()
     except OSError:
-        return (0, 0, 0)
+        return NOWHERE
     return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mlrelease_tui.connectors.local.documents import read_json, write_json
+from mlrelease_tui.connectors.local.documents import read_json, way_back, write_json
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.errors import UnexpectedAnswer
 from mlrelease_tui.routing.traefik_process import TraefikAddresses
@@ -35,11 +35,19 @@ def read_ports(layout: Layout) -> Ports:
             raise ValueError(f"format {shape['format']!r}")
         router = shape["router"]
         return Ports(
-            TraefikAddresses(int(router["traffic"]), int(router["api"])),
-            {key: {name: int(port) for name, port in named.items()} for key, named in shape["processes"].items()},
+            TraefikAddresses(_port(router["traffic"]), _port(router["api"])),
+            {key: {name: _port(port) for name, port in named.items()} for key, named in shape["processes"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as failure:
-        raise UnexpectedAnswer(f"{layout.ports} does not say who listens where: {failure}") from failure
+        raise UnexpectedAnswer(
+            f"{layout.ports} does not say who listens where: {failure}", hint=way_back(layout.ports)
+        ) from failure
+
+
+def _port(found: object) -> int:
+    if type(found) is not int or not 0 < found < 65_536:
+        raise ValueError(f"{found!r} is no port")
+    return found
 
 
 def write_ports(layout: Layout, router: TraefikAddresses, processes: Mapping[str, Mapping[str, int]]) -> None:

@@ -39,17 +39,31 @@ def start_ticks(pid: int) -> int:
             return int(psutil.Process(pid).create_time())
         except psutil.Error:
             return 0
+    fields = _fields(pid)
+    return 0 if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _fields(pid: int) -> list[bytes]:
     try:
         # The name, in parentheses, may hold anything; the fields after it may not.
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return 0
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+        return []
 
 
 def is_running(pid: int, started: int) -> bool:
     """Whether the process that had this pid and start time still runs."""
     return pid > 0 and started > 0 and start_ticks(pid) == started
+
+
+def is_halted(pid: int) -> bool:
+    """Whether somebody stopped a process (SIGSTOP, SIGTSTP, a debugger): it lives and does nothing."""
+    if _LINUX:
+        return _fields(pid)[:1] in ([b"T"], [b"t"])
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
 
 
 def spawn(

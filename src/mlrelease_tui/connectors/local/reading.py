@@ -73,9 +73,10 @@ class _View:
         self._definition = reading.definition
         self._problems: list[str] = []
         self._plan: TrafficPlan | None = reading.observed.plan
-        self._state = self._shared_state()
         observed = reading.observed
-        self._readable = not (observed.plan is None and observed.drift)
+        # Why no plan can be made from what was read; "" where one can.
+        self._unreadable = observed.drift if observed.plan is None else ""
+        self._state = self._shared_state()
         # Weights are shown once the router itself says that it runs them: what is only written is not yet so.
         self._in_force = not observed.drift and not observed.error
         if observed.drift:
@@ -103,7 +104,7 @@ class _View:
         return Endpoint(
             ref=ref,
             uid=definition.uid,
-            revision=revision if self._readable else f"unreadable: {reading.observed.drift}",
+            revision=f"unreadable: {self._unreadable}" if self._unreadable else revision,
             variants=variants,
             rollout=rollout,
             native=Native(SafeText("traefik route"), SafeText(router.state if router else "not running")),
@@ -126,6 +127,7 @@ class _View:
             state = state_from_json(self._plan.state)
         except UnexpectedAnswer as failure:
             self._problems.append(failure.message)
+            self._unreadable = failure.message
             return ReleaseState()
         if state.uid and state.uid != self._definition.uid:
             self._problems.append(f"route {self._plan.route} belongs to an endpoint that was removed and defined anew")

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from mlrelease_tui.connectors.local.desired import Mark
+from mlrelease_tui.connectors.local.documents import record
 from mlrelease_tui.domain.rollout import Hold, Stamp
 from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import UnexpectedAnswer
@@ -100,20 +101,30 @@ def state_from_json(shape: Mapping[str, Any]) -> ReleaseState:
         if shape["format"] != FORMAT:
             raise ValueError(f"format {shape['format']!r}")
         fields = {key: value for key, value in shape.items() if key not in {"format", "intent"}}
-        return ReleaseState(
+        state = ReleaseState(
             **fields
             | {
                 "steps_bp": tuple(shape["steps_bp"]),
                 "retiring": tuple(shape["retiring"]),
                 "history": tuple(shape["history"]),
-                "versions": {name: KnownVersion(**value) for name, value in shape["versions"].items()},
-                "hold": Mark(**shape["hold"]) if shape["hold"] else None,
-                "aborted": Mark(**shape["aborted"]) if shape["aborted"] else None,
-                "mark": Mark(**shape["intent"]),
+                "versions": {name: record(KnownVersion, value) for name, value in shape["versions"].items()},
+                "hold": record(Mark, shape["hold"]) if shape["hold"] else None,
+                "aborted": record(Mark, shape["aborted"]) if shape["aborted"] else None,
+                "mark": record(Mark, shape["intent"]),
             }
         )
+        _check_types(state)
     except (KeyError, TypeError, ValueError, AttributeError) as failure:
         raise UnexpectedAnswer(f"the route's shared state is not ours: {failure}") from failure
+    return state
+
+
+def _check_types(state: ReleaseState) -> None:
+    texts = (state.uid, state.canary, state.begun_at, *state.retiring, *state.history)
+    numbers = (*state.steps_bp, *(() if state.step_index is None else (state.step_index,)))
+    odd = [item for item in texts if type(item) is not str] + [item for item in numbers if type(item) is not int]
+    if odd:
+        raise TypeError(f"it holds {odd[0]!r}")
 
 
 def mark_of(stamp: Stamp, write: str) -> Mark:

@@ -24,14 +24,14 @@ from typing import Any
 
 from mlrelease_tui.connectors.local.definitions import EndpointDefinition, read_definitions
 from mlrelease_tui.connectors.local.desired import WantedEndpoint, WantedProcess, read_desired
-from mlrelease_tui.connectors.local.documents import fingerprint, take_lock, write_json
+from mlrelease_tui.connectors.local.documents import NOWHERE, fingerprint, take_lock, write_json
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.observed import FORMAT
 from mlrelease_tui.connectors.local.ports import read_ports, write_ports
 from mlrelease_tui.connectors.local.processes import MARK, free_port, kill_leftovers, start_ticks
 from mlrelease_tui.connectors.local.supervised import Launch, SupervisedProcess, Surroundings
-from mlrelease_tui.errors import BackendError, ReleaseError
-from mlrelease_tui.routing.traefik_directory import FILE_NAME
+from mlrelease_tui.errors import BackendError, ConfigError, ReleaseError, UnexpectedAnswer
+from mlrelease_tui.routing.traefik_directory import RoutesDirectory
 from mlrelease_tui.routing.traefik_document import TraefikSettings
 from mlrelease_tui.routing.traefik_process import TraefikAddresses, find_traefik, static_configuration
 
@@ -60,7 +60,10 @@ class Supervisor:
         self._desired: Mapping[str, WantedEndpoint] = {}
         self._definitions: Mapping[str, EndpointDefinition] = {}
         self._seen: tuple[object, ...] = ()
-        self._message = ""
+        self._known: set[Path] = set()
+        # Why the documents are not followed, and what of them could not be.
+        self._unread = ""
+        self._unfollowed = ""
         self._written: dict[str, Any] = {}
         self._signals = 0
 
@@ -106,10 +109,7 @@ class Supervisor:
 
     def _start_router(self) -> None:
         layout = self._layout
-        document = layout.routes / FILE_NAME
-        # The file provider wants its file at start-up; this one has no routes.
-        with contextlib.suppress(FileExistsError), document.open("x", encoding="ascii") as file:
-            file.write("{}\n")
+        RoutesDirectory(layout.routes).begin()
         configuration = static_configuration(self._addresses, layout.routes, layout.traefik_log, TraefikSettings())
         layout.traefik_configuration.write_text(json.dumps(configuration, indent=1), encoding="utf-8")
         # A model's credentials are none of the router's business: it gets an environment of its own.
@@ -130,13 +130,23 @@ class Supervisor:
         if seen == self._seen:
             return
         try:
-            self._definitions = read_definitions(self._layout)
-            self._desired = read_desired(self._layout)
-            self._message = ""
+            definitions, desired = read_definitions(self._layout), read_desired(self._layout)
+            self._expect_documents()
         except BackendError as failure:
             # What runs goes on by the last documents that could be read.
-            self._message = str(failure)
+            self._unread = str(failure)
+        else:
+            self._definitions, self._desired, self._unread = definitions, desired, ""
         self._seen = seen
+
+    def _expect_documents(self) -> None:
+        """A document that was there once is missed: with a folder that was moved away, or with its disk, all copies are gone too,
+        and to read that as nothing wanted would stop everything that serves."""
+        for path in (self._layout.endpoints, self._layout.desired):
+            if fingerprint(path) != NOWHERE:
+                self._known.add(path)
+            elif path in self._known:
+                raise UnexpectedAnswer(f"{path} is gone", hint="what runs goes on; put the folder back")
 
     def _reconcile(self) -> None:
         wanted = {
@@ -149,12 +159,14 @@ class Supervisor:
             # An endpoint without a definition can't be followed, but what serves goes on serving.
             if key not in wanted and (key[0] in self._definitions or key[0] not in self._desired):
                 process.stop()
+        unfollowed = []
         for key, (definition, version) in wanted.items():
             try:
                 self._follow(key, definition, version)
-            except (ReleaseError, ValueError, KeyError, IndexError) as failure:
-                # One process that can't be started (a full disk, a broken command) must cost no other one.
-                self._message = f"{key[0]} {key[1]}: {failure}"
+            except ReleaseError as failure:
+                # One process that can't be started (a full disk) must cost no other one.
+                unfollowed.append(f"{key[0]} {key[1]}: {failure}")
+        self._unfollowed = "; ".join(unfollowed)
         for process in self._all():
             process.tick()
         for key in [key for key, process in self._processes.items() if process.gone]:
@@ -200,9 +212,10 @@ class Supervisor:
         for (key, name), process in self._processes.items():
             endpoints.setdefault(key, {})[name] = process.observed().as_json()
         pid = os.getpid()
+        message = "; ".join(said for said in (self._unread, self._unfollowed) if said)
         shape = {
             "format": FORMAT,
-            "supervisor": {"pid": pid, "started": start_ticks(pid), "message": self._message},
+            "supervisor": {"pid": pid, "started": start_ticks(pid), "message": message},
             "router": self._router.observed().as_json() if self._router else None,
             "endpoints": endpoints,
         }
@@ -266,6 +279,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReleaseError as failure:
         print(failure, file=sys.stderr)  # noqa: T201
         return failure.exit_code
+    except OSError as failure:
+        print(f"{layout.directory} can't be used: {failure}", file=sys.stderr)  # noqa: T201
+        return ConfigError.exit_code
     return 0
 
 
