@@ -130,6 +130,17 @@ def test_a_rollback_forgets_the_version_that_it_leaves() -> None:
     assert known_good_of(model.read()) == ""
 
 
+def test_a_process_that_is_started_again_is_told_apart_from_the_one_before() -> None:
+    model, turns = released("1"), []
+    for _ in range(3):
+        model.make_all(planning.start(LAYOUT, model.read(), Artifact("2", "models:/iris/2"), 1_000))
+        turns.append(model.wanted["v2"].turn)
+        model.make_all(planning.restart(LAYOUT, model.read()))
+        turns.append(model.wanted["v2"].turn)
+        model.make_all(planning.roll_back(LAYOUT, model.read(), Artifact("1")))
+    assert turns == sorted(set(turns))
+
+
 def test_the_artifact_of_an_earlier_version_is_remembered() -> None:
     writes = planning.roll_back(LAYOUT, released("1", "2").read(), Artifact("1"))
     assert json.loads(writes[0].payload)["add"]["v1"]["artifact"] == "models:/iris/1"

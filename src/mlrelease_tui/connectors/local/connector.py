@@ -16,7 +16,7 @@ from mlrelease_tui.connectors.local.documents import fingerprint
 from mlrelease_tui.connectors.local.gauge import in_flight_of
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.logs import log_tail
-from mlrelease_tui.connectors.local.observed import Supervision, read_observed
+from mlrelease_tui.connectors.local.observed import Supervision, halted_words, read_observed
 from mlrelease_tui.connectors.local.performing import Performing
 from mlrelease_tui.connectors.local.ports import read_ports
 from mlrelease_tui.connectors.local.reading import Reading, endpoint_of
@@ -84,6 +84,8 @@ class LocalConnector:
                     f"no supervisor runs for {self._layout.directory}",
                     hint=f"python -m mlrelease_tui.connectors.local.supervisor {self._layout.directory}",
                 )
+            if supervision.halted:
+                raise Unreachable(halted_words(supervision), hint="let it go on, or find out who stopped it")
             await TraefikApi(self._reached_addresses().api_url).snapshot()
         except ReleaseError as failure:
             error = failure

@@ -19,7 +19,8 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class WantedProcess:
-    """One version that shall run. `turn` counts the restarts that operators asked for."""
+    """One version that shall run. `turn` begins with the generation that it was added at and counts the restarts that operators
+    asked for: no two processes of one name ever had the same."""
 
     version: str
     artifact: str = ""

@@ -16,7 +16,7 @@ from mlrelease_tui.connectors.local.definitions import EndpointDefinition, read_
 from mlrelease_tui.connectors.local.desired import Mark, change_desired, read_desired
 from mlrelease_tui.connectors.local.effects import processes_after, route_after
 from mlrelease_tui.connectors.local.layout import Layout
-from mlrelease_tui.connectors.local.observed import ProcessState, Supervision, read_observed
+from mlrelease_tui.connectors.local.observed import ProcessState, Supervision, halted_words, read_observed
 from mlrelease_tui.connectors.local.processes import is_running
 from mlrelease_tui.connectors.local.release_state import mark_of, state_from_json
 from mlrelease_tui.connectors.local.writes import AWAIT_READY, DRAIN, PROCESSES, ROUTE, Split
@@ -167,6 +167,11 @@ class Performing:
                 raise Unreachable(
                     f"{name} of {definition.key} can't start: no supervisor runs for {self.layout.directory}",
                     hint="start the supervisor",
+                )
+            if supervision.halted:
+                raise Unreachable(
+                    f"{name} of {definition.key} can't start: {halted_words(supervision)}",
+                    hint="let the supervisor go on",
                 )
             wanted = (await self.pool.run(self.timeout_s, read_desired, self.layout)).get(definition.key)
             asked = wanted.processes.get(name) if wanted else None

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from mlrelease_tui.connectors.local.definitions import EndpointDefinition
 from mlrelease_tui.connectors.local.desired import Mark, WantedEndpoint
 from mlrelease_tui.connectors.local.layout import Layout
-from mlrelease_tui.connectors.local.observed import ObservedProcess, ProcessState, Supervision
+from mlrelease_tui.connectors.local.observed import ObservedProcess, ProcessState, Supervision, halted_words
 from mlrelease_tui.connectors.local.release_state import (
     KnownVersion,
     ReleaseState,
@@ -86,6 +86,8 @@ class _View:
             self._problems.append(f"the router can't be asked what it runs: {observed.error}{written}")
         if not reading.supervision.alive:
             self._problems.append("the supervisor is not running, so no process is: start it for this directory")
+        elif reading.supervision.halted:
+            self._problems.append(f"{halted_words(reading.supervision)}, so what is shown of processes may be old")
         elif reading.supervision.message:
             self._problems.append(f"supervisor: {reading.supervision.message}")
         router = reading.supervision.router

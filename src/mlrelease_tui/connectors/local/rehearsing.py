@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlrelease_tui.connectors.local.definitions import read_definitions
 from mlrelease_tui.connectors.local.layout import Layout
-from mlrelease_tui.connectors.local.observed import read_observed
+from mlrelease_tui.connectors.local.observed import halted_words, read_observed
 from mlrelease_tui.connectors.local.writes import PROCESSES, ROUTE
 from mlrelease_tui.domain.plan import Check, CheckStatus, Write
 from mlrelease_tui.domain.text import SafeText
@@ -37,13 +37,15 @@ def _may(folder: Path) -> Check:
 
 def _can_start(layout: Layout, key: str) -> list[Check]:
     try:
-        definition, alive = read_definitions(layout).get(key), read_observed(layout).alive
+        definition, supervision = read_definitions(layout).get(key), read_observed(layout)
     except BackendError as failure:
         return [Check("start", CheckStatus.UNKNOWN, str(SafeText(failure.message)))]
     if definition is None:
         return [Check("start", CheckStatus.FAIL, f"{SafeText(key)} is not defined any more")]
-    if not alive:
+    if not supervision.alive:
         return [Check("start", CheckStatus.FAIL, "no supervisor runs that could start a process")]
+    if supervision.halted:
+        return [Check("start", CheckStatus.FAIL, halted_words(supervision))]
     program = definition.command[0]
     if "{" not in program and shutil.which(program) is None:
         return [Check("start", CheckStatus.FAIL, f"there is no program {SafeText(program)}")]

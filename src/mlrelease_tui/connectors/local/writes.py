@@ -111,6 +111,8 @@ class PlanBuilder:
         return dict(self.split.weights).get(name, 0)
 
     def start_process(self, name: str, wanted: WantedProcess) -> None:
+        # A turn of its own tells it apart from a process of this name that ran before, and may still be the last that was seen.
+        wanted = replace(wanted, turn=self.process_generation + 1)
         source = f" from {SafeText(wanted.artifact)}" if wanted.artifact else ""
         self.versions[name] = wanted.version
         self._sources[name] = wanted
