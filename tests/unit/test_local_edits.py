@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,13 @@ from mlrelease_tui.connectors.local.observed import read_observed
 from mlrelease_tui.connectors.local.ports import read_ports, write_ports
 from mlrelease_tui.connectors.local.processes import start_ticks
 from mlrelease_tui.connectors.local.supervisor import Supervisor
+from mlrelease_tui.connectors.local.writes import ROUTE
 from mlrelease_tui.domain.connection import LinkState
-from mlrelease_tui.errors import ConfigError, Refused, Rejected, ReleaseError, UnexpectedAnswer
+from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.rollout import Stamp
+from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.errors import ConfigError, Conflict, Refused, Rejected, ReleaseError, UnexpectedAnswer
+from mlrelease_tui.routing.traefik_directory import RoutesDirectory
 from mlrelease_tui.routing.traefik_process import TraefikAddresses
 
 Edit = Callable[[dict[str, Any]], None]
@@ -186,6 +193,29 @@ def canary_state() -> dict[str, Any]:
     plan = canary().plan
     assert plan is not None
     return dict(plan.state)
+
+
+async def test_a_lock_that_somebody_keeps_is_a_refusal_not_an_unknown_outcome(
+    layout: Layout, connector: LocalConnector
+) -> None:
+    edit(layout.observed, lambda shape: shape["endpoints"][KEY][NAME].update(port=19_000))
+    RoutesDirectory(layout.routes).begin()
+    endpoint = await connector.endpoint(EndpointRef("here", "local", "iris"))
+    (*_, write) = connector.start(endpoint, Artifact("1"), None)
+    assert write.operation == ROUTE
+    with held(layout.routes), pytest.raises(Conflict, match=rf"another writer \(process {os.getpid()}\) has held"):
+        await connector.perform(write, Stamp("intent-2", "promote", SafeText("anna"), SafeText("")))
+    assert RoutesDirectory(layout.routes).file.read_text() == "{}\n"
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 # --- the supervisor -------------------------------------------------------------------------------------------------------

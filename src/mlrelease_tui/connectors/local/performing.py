@@ -91,6 +91,9 @@ class Performing:
             applied = await router.apply(plan, expect)
         except StaleGeneration:
             raise _overtaken(route, expect, await router.read(route), payload) from None
+        except TimedOut as failure:
+            # Another writer kept the lock of the routes: the only silence there before anything is written.
+            raise Conflict(failure.message, hint=failure.hint) from failure
         detail = f"generation {applied.plan.generation} is in force after {applied.effect_s * 1000:.0f} ms"
         return Receipt(SafeText(detail), str(applied.plan.generation))
 
