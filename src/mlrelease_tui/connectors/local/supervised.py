@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -35,6 +36,8 @@ _PROBE_READY_S = 1.0
 _PROBE_TIMEOUT_S = 2.0
 _LOG_BYTES = 8_388_608
 _LOG_KEPT_BYTES = 1_048_576
+_LOG_LOOK_S = 1.0
+_LOG_CUT = b"(what was printed before this was cut off: the log had grown too long)\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class SupervisedProcess:
         self._probe_at = 0.0
         self._presence: Presence | None = None
         self._replacement: Launch | None = None
+        self._log_look_at = 0.0
 
     @property
     def follows(self) -> Launch | None:
@@ -224,6 +228,9 @@ class SupervisedProcess:
             self._given_up = f"was not healthy within {self.launch.start_timeout_s:g} s"
             if self._child is not None:
                 signal_group(self._child, signal.SIGKILL)
+        if now >= self._log_look_at:
+            self._log_look_at = now + _LOG_LOOK_S
+            _cut_down(self._log)
         if self._probe is None and now >= self._probe_at:
             self._probe = asyncio.get_running_loop().create_task(self._ask())
 
@@ -252,3 +259,17 @@ def _turn_over(log: Path) -> None:
             log.unlink()
         elif size:
             log.replace(before(log))
+
+
+def _cut_down(log: Path) -> None:
+    """Of a log that has grown too long under a running process, keep the end: it would fill the disk. The process appends, so it
+    goes on behind that; what it prints in this very moment may be lost."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size <= _LOG_BYTES:
+            return
+        with log.open("rb") as file:
+            file.seek(-_LOG_KEPT_BYTES, os.SEEK_END)
+            kept = file.read(_LOG_KEPT_BYTES)
+        os.truncate(log, 0)
+        with log.open("ab") as file:
+            file.write(_LOG_CUT + kept[kept.find(b"\n") + 1 :])
