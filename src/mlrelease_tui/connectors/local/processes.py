@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,8 @@ import psutil
 
 MARK: Final = "MLRELEASE_SUPERVISED_BY"
 """The environment variable that holds the supervised directory's path."""
+RUN_MARK: Final = "MLRELEASE_SUPERVISED_RUN"
+"""The environment variable that tells one start of one process from all others."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _LINUX: Final = sys.platform.startswith("linux")
@@ -67,9 +69,9 @@ def is_halted(pid: int) -> bool:
 
 
 def spawn(
-    argv: Sequence[str], *, environ: Mapping[str, str], directory: Path, folder: Path, log: Path
+    argv: Sequence[str], *, environ: Mapping[str, str], directory: Path, folder: Path, log: Path, run: str
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own, its output appended to `log`. OSError where it can't be started."""
+    """Start a child in a session of its own, its output appended to `log`; `run` names this start. OSError where it can't be."""
     parent = os.getpid()
 
     def tie() -> None:
@@ -85,7 +87,7 @@ def spawn(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**environ, MARK: str(directory)},
+            env={**environ, MARK: str(directory), RUN_MARK: run},
             cwd=folder,
             start_new_session=True,
             preexec_fn=tie,  # noqa: PLW1509 - one thread forks; nothing else ties a child to its parent's death
@@ -129,23 +131,36 @@ def exit_words(code: int) -> str:
 
 def leftovers(directory: Path) -> tuple[psutil.Process, ...]:
     """Processes of this user that an earlier supervisor of `directory` started, or that those started."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(directory):
-                found.append(process)
-    return tuple(found)
+    return _marked(MARK, str(directory))
 
 
 def kill_leftovers(directory: Path, *, wait_s: float = 5.0) -> int:
     """Kill them and wait until they are gone; returns how many there were."""
     found = leftovers(directory)
+    _kill(found)
+    psutil.wait_procs(list(found), timeout=wait_s)
+    return len(found)
+
+
+def kill_run(run: str) -> None:
+    """Kill whatever one start of a process has left, in whichever session it hid: it would keep the port, or the memory."""
+    _kill(_marked(RUN_MARK, run))
+
+
+def _marked(name: str, value: str) -> tuple[psutil.Process, ...]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(name) == value:
+                found.append(process)
+    return tuple(found)
+
+
+def _kill(found: Iterable[psutil.Process]) -> None:
     for process in found:
         # psutil compares start times first, so that a reused pid is spared.
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(list(found), timeout=wait_s)
-    return len(found)
 
 
 def free_port(avoid: frozenset[int] = frozenset()) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 
 from mlrelease_tui.connectors.local.layout import before
 from mlrelease_tui.connectors.local.observed import ObservedProcess, ProcessState
@@ -19,6 +20,7 @@ from mlrelease_tui.connectors.local.processes import (
     exit_words,
     has_ended,
     is_free,
+    kill_run,
     last_line,
     reap,
     signal_group,
@@ -73,6 +75,7 @@ class SupervisedProcess:
         self._around = around
         self._child: subprocess.Popen[bytes] | None = None
         self._started = 0
+        self._run = ""
         self._state = ProcessState.STARTING
         self._restarts = 0
         self._failures = 0
@@ -145,7 +148,9 @@ class SupervisedProcess:
     def tick(self) -> None:
         child = self._child
         if child is not None and has_ended(child):
-            self._ended(reap(child))
+            code = reap(child)
+            kill_run(self._run)
+            self._ended(code)
         if self._stop_at is not None:
             self._stopping()
         elif self._child is None:
@@ -182,6 +187,7 @@ class SupervisedProcess:
             self._probe.cancel()
             self._probe = None
         self._launched_at = time.monotonic()
+        self._run = token_hex(8)
         try:
             self._child = spawn(
                 launch.argv,
@@ -189,6 +195,7 @@ class SupervisedProcess:
                 directory=self._around.directory,
                 folder=self._around.directory,
                 log=self._log,
+                run=self._run,
             )
         except (OSError, ValueError, subprocess.SubprocessError) as failure:
             self._failed(f"{launch.argv[0]} can't be started: {getattr(failure, 'strerror', '') or failure}")

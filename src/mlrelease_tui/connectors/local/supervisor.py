@@ -28,7 +28,7 @@ from mlrelease_tui.connectors.local.documents import NOWHERE, fingerprint, take_
 from mlrelease_tui.connectors.local.layout import Layout
 from mlrelease_tui.connectors.local.observed import FORMAT
 from mlrelease_tui.connectors.local.ports import read_ports, write_ports
-from mlrelease_tui.connectors.local.processes import MARK, free_port, kill_leftovers, start_ticks
+from mlrelease_tui.connectors.local.processes import MARK, RUN_MARK, free_port, kill_leftovers, start_ticks
 from mlrelease_tui.connectors.local.supervised import Launch, SupervisedProcess, Surroundings
 from mlrelease_tui.errors import BackendError, ConfigError, ReleaseError, UnexpectedAnswer
 from mlrelease_tui.routing.traefik_directory import RoutesDirectory
@@ -50,7 +50,7 @@ class Supervisor:
         self._traefik = traefik
         self._parent = parent
         self._wake = asyncio.Event()
-        kept = {key: value for key, value in environ.items() if key != MARK}
+        kept = {key: value for key, value in environ.items() if key not in {MARK, RUN_MARK}}
         self._around = Surroundings(layout.directory, kept, self._wake.set)
         self._processes: dict[_Key, SupervisedProcess] = {}
         self._router: SupervisedProcess | None = None
