@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import threading
 from pathlib import Path
 
 import pytest
 from tests.unit.audit_parts import CHAIN, body, make_log, segment
 
+from mlrelease_tui.audit.export import export
 from mlrelease_tui.audit.folder import ChainFolder
+from mlrelease_tui.audit.read import read
 from mlrelease_tui.audit.verify import verify
 from mlrelease_tui.errors import NotDurable
 
@@ -71,3 +75,31 @@ def test_a_disk_that_is_full_for_the_next_segment_closes_the_last_one_once(
     assert not full
     found = verify(tmp_path)
     assert found.ok, found.breaks
+
+
+def test_an_id_is_given_while_the_disk_hangs(tmp_path: Path) -> None:
+    """Who wants to act is told that the log is busy, and does not wait for ever for the id to say it with."""
+    log = make_log(tmp_path, lock_timeout_s=0.05)
+    given: list[str] = []
+    with log._mutex:
+        asking = threading.Thread(target=lambda: given.append(log.new_id()), daemon=True)
+        asking.start()
+        asking.join(5)
+        assert len(given) == 1
+        with pytest.raises(NotDurable, match="busy in this process"):
+            log.append("intent", body(1))
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_that_no_zone_can_tell_is_no_record(tmp_path: Path, when: str) -> None:
+    log = make_log(tmp_path)
+    log.append("session", body(1))
+    good = log.append("session", body(2))
+    log.close()
+    lines = segment(tmp_path).read_bytes().splitlines(keepends=True)
+    lines.insert(1, re.sub(rb'"utc":"[^"]*"', b'"utc":"%b"' % when.encode(), lines[0]))
+    segment(tmp_path).write_bytes(b"".join(lines))
+    found = list(read(tmp_path))
+    assert [record.sha256 for record in found][-1] == good.sha256
+    assert len(list(export(found, "csv"))) == len(found) + 1
+    assert any("is in the year" in item.reason for item in verify(tmp_path).breaks)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.unit.release_parts import FRAUD, Bench, VirtualClock, bench, connector_of, world
 
+from mlrelease_tui.actions.reconcile import UNSEEN_LIFE_S
+from mlrelease_tui.audit.identity import this_process
 from mlrelease_tui.connectors.api import Connector, Receipt
 from mlrelease_tui.connectors.fake.backend import FakeBackend
 from mlrelease_tui.connectors.fake.connector import FakeConnector
@@ -108,3 +111,32 @@ async def test_an_audit_that_cannot_be_read_afterwards_does_not_hide_how_it_ende
     outcome = await seat.submitted(plan)
     assert outcome.kind is OutcomeKind.UNKNOWN
     assert "can't be read: Input/output error" in seat.store.state.access.locked
+
+
+async def test_a_process_that_nobody_can_see_holds_its_target_for_a_while_and_not_for_ever(tmp_path: Path) -> None:
+    """A container was killed after it had recorded its intent; the next one shares the audit and sees none of its processes."""
+    here = this_process()
+    gone = replace(here, pid_ns="1", starttime="7")
+    clock = VirtualClock()
+    dead = bench(tmp_path, clock=clock, process=gone)
+    plan = await dead.planned(SetWeight(FRAUD, 2500))
+    dead.desk._journal.intent(dead.log.new_id(), plan, why="it dies", typed="")
+    seat = bench(tmp_path, backend=dead.backend, clock=clock, seed=7)
+    assert (await seat.refused(RollBack(FRAUD))).code == "busy"
+    clock.elapsed_s = UNSEEN_LIFE_S
+    back = await seat.planned(RollBack(FRAUD))
+    assert (await seat.submitted(back)).kind is OutcomeKind.APPLIED
+    assert await seat.desk.reconcile() == ()
+
+
+async def test_writes_are_unlocked_by_arming_once_the_cause_is_mended(tmp_path: Path) -> None:
+    (tmp_path / "audit").write_text("not a folder")
+    seat = bench(tmp_path / "audit", armed=False)
+    await seat.desk.open()
+    refusal = await seat.desk.arm(5)
+    assert refusal is not None
+    assert refusal.code == "locked"
+    (tmp_path / "audit").unlink()
+    assert await seat.desk.arm(5) is None
+    assert seat.store.state.access.locked == ""
+    assert (await seat.done(SetWeight(FRAUD, 2500))).kind is OutcomeKind.APPLIED

@@ -92,10 +92,10 @@ class Desk:
         self._store.emit(AccessChanged(replace(self._store.state.access, locked=str(error))))
 
     async def arm(self, minutes: int) -> Refusal | None:
-        """Allow writes for a while. Refused where they are locked, or where arming can't be recorded."""
+        """Allow writes for a while. Refused where arming can't be recorded, or where they are locked and it is not mended."""
+        if self._store.state.access.locked and not await self._unlocked():
+            return self._store.state.access.may_write(self._pace.now())
         access = self._store.state.access
-        if access.locked:
-            return access.may_write(self._pace.now())
         try:
             await asyncio.to_thread(self._journal.session, "arm", f"writes armed for {minutes} min")
         except NotDurable as error:
@@ -104,6 +104,17 @@ class Desk:
         self._armed_until_s = self._pace.monotonic() + minutes * 60
         self._store.emit(AccessChanged(replace(access, armed_until=until)))
         return None
+
+    async def _unlocked(self) -> bool:
+        """Whether the audit can be written after all: its disk has room again, or whoever held its lock let go."""
+        try:
+            await asyncio.to_thread(self._journal.prepare)
+        except NotDurable as error:
+            self._lock(error)
+            return False
+        self._store.emit(AccessChanged(replace(self._store.state.access, locked="")))
+        await self.reconcile(patient=False)
+        return not self._store.state.access.locked
 
     def _access(self) -> Access:
         """Who may write now. The time for writes ends by the clock that never steps too: one that was set back adds none."""

@@ -37,6 +37,9 @@ _LONGEST_SETTLING: Final = timedelta(seconds=LOST_ANSWER_S)
 _STEP: Final = timedelta(seconds=1)
 """By less the wall clock is not said to have stepped."""
 
+UNSEEN_LIFE_S: Final = 1800.0
+"""A process that can't be seen (in another container, say) counts as at work for so long, in seconds, after its last record: longer
+than a write may take. After that it must have ended, or nobody could ever act on its target again."""
 REFUSED: Final = "its write was refused: nothing was changed"
 
 
@@ -79,10 +82,18 @@ class Reconciler:
         action = open_action(intent)
         if action.alive and self._journal.began(intent.intent_id):
             action = replace(action, alive=intent.intent_id in self._under_way())
+        if action.alive and intent.life == "unknown" and self._silent_s(intent) >= UNSEEN_LIFE_S:
+            action = replace(action, alive=False)
         if action.alive:
             return action
         seen = SafeText(self._seen.get(intent.intent_id, ""))
         return replace(action, settles_at=self._settles_at(intent), seen=seen)
+
+    def _silent_s(self, intent: OpenIntent) -> float:
+        """How long ago anything was recorded of it, in seconds."""
+        last = intent.followed_by[-1] if intent.followed_by else intent.intent
+        age_s = self._journal.age_s(last, self._pace.monotonic())
+        return age_s if age_s is not None else (self._pace.now() - last.at).total_seconds()
 
     def _settles_at(self, intent: OpenIntent) -> datetime | None:
         """Until when, by the wall clock, a write that left may still take effect; None where none is on its way any more."""

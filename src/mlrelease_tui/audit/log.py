@@ -137,8 +137,7 @@ class AuditLog:
 
     def new_id(self) -> str:
         """An id for a record that is yet to be written (`record_id`), to stamp into a backend or a plan."""
-        with self._mutex:
-            return self._new_id()
+        return self._new_id()
 
     def head(self) -> Head:
         """The end of the chain as it is now; `seq` 0 where nothing was written yet."""

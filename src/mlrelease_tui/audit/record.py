@@ -73,6 +73,9 @@ BODY_FIELDS: Final = frozenset(
 TOP_FIELDS: Final = BODY_FIELDS | {"v", "id", "chain", "seq", "prev", "kind", "time", "process"}
 
 _MAX_REDACTIONS: Final = 100
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
+"""A moment nearer to the ends of the calendar can't be told in every zone."""
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -275,4 +278,6 @@ def _instant(text: str) -> datetime:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("time.utc has no zone")
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise ValueError(f"time.utc is in the year {at.year}")
     return at

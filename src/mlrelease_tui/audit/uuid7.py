@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -11,15 +12,20 @@ _COUNTER_MAX: Final = 0xFFF
 
 
 class Uuid7:
-    """Makes ids that never go back, even when the wall clock does. Call it under one lock."""
+    """Makes ids that never go back, even when the wall clock does. Threads may share it; none waits here for a disk."""
 
     def __init__(self, clock: Clock, entropy: Callable[[int], bytes]) -> None:
         self._clock = clock
         self._entropy = entropy
         self._last_ms = -1
         self._counter = 0
+        self._mutex = threading.Lock()
 
     def __call__(self) -> str:
+        with self._mutex:
+            return self._next()
+
+    def _next(self) -> str:
         millis = int(self._clock.now().timestamp() * 1000)
         noise = int.from_bytes(self._entropy(10), "big")
         if millis > self._last_ms:
