@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from tests.ui import scenes
 
@@ -117,3 +119,11 @@ def test_notes_name_the_keys_that_are_in_force() -> None:
     mine = keys.keymap("default", {"endpoint.actions": "A", "menu.hold": "H", "endpoint.explain": "E"})
     assert ("hold", "hold the rollout where it is  (A then H)") in commands.everything("hold", (), mine)
     assert ("explain", "explain: why this state  (E)") in commands.completions("expl", (), (), mine)
+
+
+def test_of_ten_thousand_endpoints_the_first_are_proposed_in_order() -> None:
+    refs = [scenes.ref(f"endpoint-{number:05d}") for number in range(10_000)]
+    shuffled = random.Random(7).sample(refs, len(refs))
+    wanted = [f"hold {ref.name}" for ref in refs[: commands.MOST]]
+    assert [line for line, _ in commands.completions("hold end", shuffled, ())] == wanted
+    assert [line for line, _ in commands.everything("endpoint-", shuffled)][-1] == refs[commands.MOST - 1].id

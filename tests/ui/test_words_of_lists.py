@@ -11,7 +11,9 @@ from tests.ui import scenes
 from tests.ui.driver import driving
 
 from mlrelease_tui.domain.connection import LinkState
+from mlrelease_tui.domain.refs import ModelRef
 from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.store.facts import ReadFailed, VersionsObserved
 from mlrelease_tui.store.state import Freshness, State
 
 FRAUD = scenes.ref("fraud-scorer")
@@ -100,3 +102,15 @@ async def test_nothing_wrong_is_no_praise_where_nothing_is_known() -> None:
         await driver.press("endpoint.explain")
         told = " ".join(driver.text.split())
         assert "it is read, agrees with the registry and keeps within its guards." in told
+
+
+async def test_models_are_old_when_models_are_not_read_and_since_then() -> None:
+    async with driving(scenes.healthy()) as driver:
+        registry, later = ModelRef("registry", "churn"), driver.clock.now() + timedelta(seconds=60)
+        await driver.press("app.view_models")
+        await driver.emit(ReadFailed("registry", "versions", "denied", "no access to one run", driver.clock.now()))
+        assert "~STALE" not in driver.text, "one run that can't be read makes no list old"
+        await driver.emit(ReadFailed("registry", "models", "timeout", "no answer", driver.clock.now()))
+        assert "~STALE" in driver.line_with("churn")
+        await driver.emit(VersionsObserved(registry, (scenes.version("churn", "7"),), "", True, later))
+        assert "not read since 01:35:09Z" in driver.text, "that versions were read since does not make them newer"

@@ -132,12 +132,14 @@ def sort_key(column: str) -> Callable[[ModelRow], tuple[object, ...]]:
     """How models are ordered by a column of `SORTS`; what is unknown comes last."""
 
     def key(row: ModelRow) -> tuple[object, ...]:
+        # Texts in place of the reference: comparing references takes most of the time of sorting.
+        ref = (row.model.ref.connection, row.model.ref.name)
         if column == "state":
-            return (row.severity.rank, row.model.ref)
+            return (row.severity.rank, *ref)
         if column == "moved":
             at = row.moved.at if row.moved else None
-            return (at is None, -(at.timestamp() if at else 0.0), row.model.ref)
-        return (row.model.ref.name, row.model.ref)
+            return (at is None, -(at.timestamp() if at else 0.0), *ref)
+        return (row.model.ref.name, *ref)
 
     return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -90,6 +91,10 @@ USAGE: Final[Mapping[str, str]] = MappingProxyType(
         "theme": "theme [NAME]",
     }
 )
+
+
+MOST: Final = 50
+"""Endpoints that are proposed at most: what is typed on makes them fewer."""
 
 
 class _Wrong(Exception):
@@ -290,7 +295,9 @@ def completions(
     if not space:
         found = [(word, _note(item, keymap)) for word, item in sorted(known.items()) if word.startswith(head)]
         if head:
-            found += [(ref.name, f"open {ref.id}") for ref in sorted(endpoints) if head.lower() in ref.name.lower()]
+            wanted = head.lower()
+            near = [ref for ref in endpoints if wanted in ref.name.lower()]
+            found += [(ref.name, f"open {ref.id}") for ref in heapq.nsmallest(MOST, near, _place)]
         return found
     if head == "theme":
         return [(f"theme {name}", "") for name in themes if name.startswith(tail)]
@@ -300,9 +307,10 @@ def completions(
     done, sep, last = tail.rpartition(" ")
     if sep:
         return [(line, USAGE.get(head, ""))] if done else []
-    near = [ref for ref in endpoints if last.lower() in ref.name.lower()]
-    near.sort(key=lambda ref: (not ref.name.lower().startswith(last.lower()), ref))
-    return [(f"{head} {ref.name}", USAGE.get(head, ref.id)) for ref in near]
+    begun = last.lower()
+    near = [ref for ref in endpoints if begun in ref.name.lower()]
+    best = heapq.nsmallest(MOST, near, lambda ref: (not ref.name.lower().startswith(begun), *_place(ref)))
+    return [(f"{head} {ref.name}", USAGE.get(head, ref.id)) for ref in best]
 
 
 def _note(item: keys.Key, keymap: Mapping[str, str]) -> str:
@@ -325,7 +333,11 @@ def everything(
         for item in keys.CATALOGUE
         if item.word and all(word in f"{item.word} {item.text}".lower() for word in wanted)
     ]
-    found += [
-        (ref.id, "open the endpoint") for ref in sorted(endpoints) if all(word in ref.id.lower() for word in wanted)
-    ]
+    near = [ref for ref in endpoints if all(word in ref.id.lower() for word in wanted)]
+    found += [(ref.id, "open the endpoint") for ref in heapq.nsmallest(MOST, near, _place)]
     return found
+
+
+def _place(ref: EndpointRef) -> tuple[str, str, str]:
+    """What references are sorted by: themselves, of ten thousand, would hold up the keys for most of a second."""
+    return (ref.connection, ref.namespace, ref.name)

@@ -16,7 +16,7 @@ from mlrelease_tui.presentation.lines import Line, Role, Span, line
 from mlrelease_tui.presentation.table import heading, laid_out, row
 from mlrelease_tui.screens.copying import command
 from mlrelease_tui.screens.reading import ReadingScreen
-from mlrelease_tui.store.state import State
+from mlrelease_tui.store.state import Freshness, State
 from mlrelease_tui.widgets.diff_table import DiffTable
 
 
@@ -34,11 +34,11 @@ def endpoints_by_model(
 
 
 def stale_since(state: State, model: Model) -> datetime | None:
-    """Since when the model's registry was not read, None while it is."""
+    """Since when the models of its registry were not read, None while they are, whatever else of that connection can't be read."""
     connection = model.ref.connection
-    freshness = state.freshness.get(connection)
-    if freshness is not None and freshness.failing_since is not None:
-        return freshness.read_at or freshness.failing_since
+    freshness = state.freshness.get(connection, Freshness()).of("models")
+    if freshness.failing_since is not None:
+        return freshness.read_at or model.observed_at or freshness.failing_since
     return model.observed_at if connection in state.from_cache else None
 
 

@@ -27,7 +27,7 @@ from mlrelease_tui.screens.models import endpoints_by_model, stale_since
 from mlrelease_tui.screens.reading import ReadingScreen
 from mlrelease_tui.screens.version_list import ListedVersions, Listing
 from mlrelease_tui.screens.wishes import Wishes
-from mlrelease_tui.store.state import State, VersionList
+from mlrelease_tui.store.state import Freshness, State, VersionList
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.diff_table import DiffTable
 from mlrelease_tui.widgets.menu import Item, Menu
@@ -200,11 +200,11 @@ class VersionsScreen(ReadingScreen):
     def _missing(self, model: Model, what: str) -> Line:
         """Why something of a model is not here: it is being read, can't be read, or is not kept by this registry."""
         connection, again = model.ref.connection, self.pressed("app.refetch")
-        freshness = self.state.freshness.get(connection)
+        freshness = self.state.freshness.get(connection, Freshness()).of("versions")
         health = self.state.connections.get(connection)
         if what == "lineage" and health is not None and health.capabilities and "lineage" not in health.capabilities:
             return line(Span(f" {connection} keeps no lineage", Role.MUTED))
-        if freshness is not None and freshness.failing_since is not None:
+        if freshness.failing_since is not None:
             return line(Span(f" {what} can't be read: {freshness.error}; {again} reads again", Role.STALE))
         if health is not None and health.error_code:
             return line(Span(f" {what} can't be read: {health.error}; {again} reads again", Role.STALE))
