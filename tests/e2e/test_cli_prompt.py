@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -69,16 +70,15 @@ class Terminal:
     """A command with a terminal of its own, which is its controlling one: passwords are read from there."""
 
     def __init__(self, shell: Shell, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
+        self._master, self._slave = pty.openpty()
         self.shown = b""
         self.process = subprocess.Popen(
             ["setsid", "--ctty", "--wait", *shell.arguments(*arguments)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
             env=shell.environment | {"TERM": "xterm"},
         )
-        os.close(slave)
 
     def type(self, text: bytes) -> None:
         os.write(self._master, text)
@@ -89,15 +89,24 @@ class Terminal:
             assert time.monotonic() < deadline, self.shown
             assert self._read() or self.process.poll() is None, self.shown
 
-    def ended(self) -> int:
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._slave)[3] & termios.ECHO)
+
+    def ended(self, *, close: bool = True) -> int:
         deadline = time.monotonic() + 60
         while self.process.poll() is None:
             assert time.monotonic() < deadline, self.shown
             self._read()
         while self._read():
             pass
-        os.close(self._master)
+        if close:
+            self.close()
         return self.process.returncode
+
+    def close(self) -> None:
+        os.close(self._master)
+        os.close(self._slave)
 
     def _read(self) -> bool:
         if not select.select([self._master], [], [], 0.1)[0]:
@@ -130,6 +139,16 @@ def test_ctrl_c_at_the_question_ends_it(shell: Shell, servers: tuple[Server, Ser
     terminal.type(b"\x03")
     assert terminal.ended() == 130
     assert [server.came for server in servers] == [set(), set()]
+
+
+def test_sigterm_at_the_question_leaves_a_terminal_that_shows_what_is_typed(shell: Shell) -> None:
+    terminal = Terminal(shell, "models")
+    terminal.until(b"credential for first: ")
+    assert not terminal.echoes()
+    terminal.process.terminate()
+    assert terminal.ended(close=False) == 143
+    assert terminal.echoes()
+    terminal.close()
 
 
 def test_only_what_is_needed_is_asked_for(shell: Shell, servers: tuple[Server, Server]) -> None:

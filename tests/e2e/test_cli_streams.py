@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,24 @@ def test_a_group_without_a_command_shows_its_help_as_help(shell: Shell) -> None:
         assert "\\n" not in answer.err
         told = valid(json.loads(shell.run(group, "--json").out))
         assert told["error"]["code"] == "usage"
+
+
+def test_ctrl_c_while_the_program_is_still_loaded_is_no_traceback(shell: Shell) -> None:
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'mlrelease_tui.cli.entry': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from mlrelease_tui.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "status"],
+        env=shell.environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        encoding="utf-8",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

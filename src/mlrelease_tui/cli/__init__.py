@@ -8,6 +8,14 @@ import sys
 
 def main() -> int:
     """Run the command line on `sys.argv` and return the exit code."""
+    try:
+        return _main()
+    except KeyboardInterrupt:
+        # While it was still being loaded; later `run` hears it.
+        return 130
+
+
+def _main() -> int:
     _open_closed_streams()
     if sys.argv[1:] == ["--version"]:
         from mlrelease_tui import __version__

@@ -114,7 +114,25 @@ def ask_secret(name: str) -> Secret | None:
     from mlrelease_tui.domain.text import escape_hidden
 
     try:
-        typed = getpass.getpass(f"credential for {escape_hidden(name)}: ", stream=sys.stderr)
+        with _terminated_politely():
+            typed = getpass.getpass(f"credential for {escape_hidden(name)}: ", stream=sys.stderr)
     except EOFError:
         return None
     return Secret(typed) if typed else None
+
+
+@contextmanager
+def _terminated_politely() -> Iterator[None]:
+    """SIGTERM leaves by way of whoever turned the terminal's echo off: dying at once would leave it off in the shell."""
+    import signal
+
+    import click
+
+    def leave(number: int, _frame: object) -> None:
+        raise click.exceptions.Exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
