@@ -10,10 +10,11 @@ import pytest
 from tests.ui import scenes
 from tests.ui.driver import driving
 
+from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.intents import PromoteVersion, RollBack
-from mlrelease_tui.domain.plan import OutcomeKind, Refusal
+from mlrelease_tui.domain.plan import OutcomeKind, Plan, Refusal
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.store.facts import EndpointObserved, EndpointsObserved
+from mlrelease_tui.store.facts import ActionProgressed, EndpointObserved, EndpointsObserved
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.alone import ALONE_S
 from mlrelease_tui.widgets.plan_panel import Stance
@@ -235,6 +236,22 @@ async def test_closing_the_panel_does_not_stop_the_action_and_quitting_asks() ->
         await driver.until(lambda: not driver.desk.busy)
         await driver.settle()
         assert "RUNNING" not in driver.lines[0]
+
+
+@pytest.mark.parametrize(("stage", "offered"), [(Stage.VERIFYING, True), (Stage.SENDING, False)])
+async def test_what_gets_back_to_safety_is_offered_while_an_action_only_waits_to_be_seen(
+    stage: Stage, offered: bool
+) -> None:
+    """A release may take minutes to be seen whole: the ways out of it must not be greyed meanwhile."""
+    async with driving(scenes.degraded(), (120, 40)) as driver:
+        plan = await driver.desk.prepare(PromoteVersion(FRAUD, full=True))
+        assert isinstance(plan, Plan)
+        await driver.emit(ActionProgressed(ActionProgress("0199-9", plan, stage, "anna", "", driver.clock.now())))
+        await driver.press("endpoint.actions")
+        assert "promote is under way by anna" in driver.line_with("retry")
+        assert ("promote is under way by anna" not in driver.line_with("roll back")) is offered
+        await driver.key(keys.entry("menu.rollback").keys[0])
+        assert driver.plan.open is offered
 
 
 async def test_what_cannot_be_done_is_greyed_with_the_reason() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual import on
 
+from mlrelease_tui.domain.level import Direction
+from mlrelease_tui.domain.policy import direction_of
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Verb
 from mlrelease_tui.domain.status import EndpointStatus
@@ -14,6 +18,9 @@ from mlrelease_tui.screens.copying import command
 from mlrelease_tui.store import select
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.menu import Item, Menu
+
+if TYPE_CHECKING:
+    from mlrelease_tui.domain.action import ActionProgress
 
 
 class ActingScreen(ReleaseScreen):
@@ -40,13 +47,14 @@ class ActingScreen(ReleaseScreen):
         if status is None:
             return
         running = select.action_on(self.state, status.ref)
-        busy = f"{running.plan.verb} is under way by {running.by}" if running is not None else ""
         items = []
         for entry in keys.of("menu"):
             if entry.verb is None:
                 continue
             full = entry.name == "full"
-            reason = busy or commands.unavailable(entry.verb, status.endpoint, status.known_good, full=full)
+            reason = _busy(running, entry.verb) or commands.unavailable(
+                entry.verb, status.endpoint, status.known_good, full=full
+            )
             native = status.endpoint.support(entry.verb).native
             pressed = keys.keys_of(entry.id, self.keymap)
             text = words_for(entry.name, status) or entry.text
@@ -135,3 +143,15 @@ class ActingScreen(ReleaseScreen):
         else:
             many = f"the {what}" if len(texts) == 1 else f"{len(texts)} {what}s"
             self.post_message(self.Copy("\n".join(texts), many))
+
+
+def _busy(running: ActionProgress | None, verb: Verb) -> str:
+    """Why an action under way keeps `verb` from being planned, "" where it does not: one that only waits to be seen makes way for
+    what gets back to safety."""
+    if running is None:
+        return ""
+    from mlrelease_tui.domain.action import Stage
+
+    if running.stage is Stage.VERIFYING and direction_of(verb) is Direction.SAFE:
+        return ""
+    return f"{running.plan.verb} is under way by {running.by}"
