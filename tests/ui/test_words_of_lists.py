@@ -13,7 +13,7 @@ from tests.ui.driver import driving
 from mlrelease_tui.domain.connection import LinkState
 from mlrelease_tui.domain.refs import ModelRef
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.store.facts import ReadFailed, VersionsObserved
+from mlrelease_tui.store.facts import ReadFailed, SamplesObserved, VersionsObserved
 from mlrelease_tui.store.state import Freshness, State
 
 FRAUD = scenes.ref("fraud-scorer")
@@ -114,3 +114,17 @@ async def test_models_are_old_when_models_are_not_read_and_since_then() -> None:
         assert "~STALE" in driver.line_with("churn")
         await driver.emit(VersionsObserved(registry, (scenes.version("churn", "7"),), "", True, later))
         assert "not read since 01:35:09Z" in driver.text, "that versions were read since does not make them newer"
+
+
+async def test_a_connection_of_which_a_part_is_not_read_is_not_fresh() -> None:
+    async with driving(scenes.healthy()) as driver:
+        churn = driver.services.store.state.endpoints[scenes.ref("churn")]
+        await driver.emit(ReadFailed("prod-eu", "endpoints", "timeout", "no answer", driver.clock.now()))
+        driver.clock.advance(600)
+        sample = scenes.readings(churn.ref, churn.variants[0].name, now=driver.clock.now())[-1]
+        await driver.emit(SamplesObserved("prod-eu", (sample,), driver.clock.now()))
+        assert "prod-eu stale 10m" in driver.lines[1]
+        await driver.press("app.view_connections")
+        row = driver.line_with("~STALE")
+        assert "prod-eu" in row
+        assert "fresh" not in row

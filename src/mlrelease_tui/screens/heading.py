@@ -9,7 +9,14 @@ from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.presentation.header import Link
-from mlrelease_tui.store.state import State
+from mlrelease_tui.store.state import Freshness, State
+
+
+def _read_whole(fresh: Freshness) -> datetime | None:
+    """Until when everything was read: where one kind of read fails, until that one failed, however well the others go."""
+    failing = [part for part in fresh.parts.values() if part.failing_since is not None]
+    known = [at for part in failing if (at := part.read_at or part.failing_since) is not None]
+    return min(known, default=fresh.read_at)
 
 
 class Links:
@@ -27,7 +34,7 @@ class Links:
             found.append(
                 Link(
                     health,
-                    fresh.read_at if fresh else self._last_known(state, name),
+                    _read_whole(fresh) if fresh else self._last_known(state, name),
                     fresh is not None and fresh.failing_since is not None,
                     name in state.from_cache,
                 )
