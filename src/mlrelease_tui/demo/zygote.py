@@ -222,6 +222,9 @@ class _Forks:
 
     def _hear(self, pid: int, connection: socket.socket) -> None:
         """A byte is a signal to pass on; the end of the stream is a stand-in that was killed."""
+        if pid not in self._children:
+            # It ended in this very moment: reported and closed by what was looked at just before.
+            return
         try:
             numbers = connection.recv(64)
         except BlockingIOError:
