@@ -10,6 +10,7 @@ import click
 from mlrelease_tui.cli.options import command, options_of, slow_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlrelease_tui.cli.options import Options
@@ -33,26 +34,27 @@ def _demo(ctx: click.Context, headless: bool, folder: Path | None) -> int:
         )
     options = options_of(ctx)
     output = output_of(options)
+    # All that the demo talks to is on this machine, where no proxy of the operator's leads.
+    environ = {**os.environ, "NO_PROXY": "*", "no_proxy": "*"}
     if headless:
         from mlrelease_tui.demo.running import run_headless
 
-        return run_headless(output.line, progress=output.note, as_json=options.as_json, folder=folder)
+        return run_headless(output.line, progress=output.note, as_json=options.as_json, environ=environ, folder=folder)
     if not can_draw(os.environ):
         raise UsageError("the demo opens the app, which wants a terminal", hint="mlrelease demo --headless")
     from mlrelease_tui.demo.running import run
 
-    return run(lambda report: _open_app(report, options), progress=output.note, folder=folder)
+    return run(lambda report: _open_app(report, options, environ), progress=output.note, environ=environ, folder=folder)
 
 
-async def _open_app(report: DemoReport, options: Options) -> int:
-    import os
+async def _open_app(report: DemoReport, options: Options, environ: Mapping[str, str]) -> int:
     from dataclasses import replace
 
     from mlrelease_tui.cli.cockpit import run_cockpit
     from mlrelease_tui.cli.home import outset_for_app
 
-    outset = outset_for_app(replace(options, config=report.config), os.environ)
-    return await run_cockpit(outset, os.environ)
+    outset = outset_for_app(replace(options, config=report.config), environ)
+    return await run_cockpit(outset, environ)
 
 
 def _folder() -> click.Option:
@@ -61,7 +63,7 @@ def _folder() -> click.Option:
     return click.Option(
         ["--folder"],
         type=click.Path(path_type=Path, file_okay=False),
-        help="Keep everything there (default: temporary).",
+        help="A new or empty folder; all stays there (default: a temporary one).",
     )
 
 

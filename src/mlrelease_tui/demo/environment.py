@@ -46,7 +46,7 @@ from mlrelease_tui.demo.zygote import Zygote
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Stamp
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import TimedOut, Unreachable
+from mlrelease_tui.errors import ConfigError, TimedOut, Unreachable, UsageError
 from mlrelease_tui.routing.traefik_process import TraefikAddresses
 
 TRAIN_S: Final = 120.0
@@ -78,7 +78,8 @@ class DemoEnvironment:
         progress: Progress = quiet,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder = folder
+        # The parts have working directories of their own, where a relative path names something else.
+        self.folder = folder = folder.resolve()
         self._environ = environ
         self._progress = progress
         self._clock = clock
@@ -94,9 +95,44 @@ class DemoEnvironment:
         return self.folder / "traffic.json"
 
     async def start(self) -> DemoReport:
-        """Bring everything up and wait until users are served and counted. Errors quote the log of the part that failed."""
-        began = self._clock()
+        """Bring everything up and wait until users are served and counted. Errors quote the log of the part that failed.
+
+        UsageError where the folder holds anything already, ConfigError where it can't be written to.
+        """
+        try:
+            self._claim()
+            return await self._start()
+        except OSError as failure:
+            raise ConfigError(
+                f"the demo can't be set up in {self.folder}: {failure.strerror or failure}",
+                hint="make room there, or name another folder with --folder",
+            ) from failure
+
+    def _claim(self) -> None:
+        """Take the folder for this one run. A second demo in it would take the registry and the sockets of the first away, and
+        whatever else lies there could be overwritten."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.folder.stat().st_uid != os.geteuid():
+            raise ConfigError(f"{self.folder} belongs to another user", hint="name a folder of your own with --folder")
+        mark = self.folder / "demo.pid"
+        try:
+            with mark.open("x", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+        except FileExistsError:
+            raise self._not_empty() from None
+        if any(path != mark for path in self.folder.iterdir()):
+            mark.unlink()
+            raise self._not_empty()
+        # Programs are started from what lies in here.
+        self.folder.chmod(0o700)
+
+    def _not_empty(self) -> UsageError:
+        return UsageError(
+            f"{self.folder} is not empty, and the demo takes a folder for itself", hint="name one that is new or empty"
+        )
+
+    async def _start(self) -> DemoReport:
+        began = self._clock()
         target = self.folder / "target"
         self._progress("starting registry, model libraries and router")
         self._registry.launch()
@@ -292,7 +328,9 @@ class DemoEnvironment:
         return path
 
     def _settings(self, name: str, kind: str, options: Mapping[str, str]) -> Settings:
-        return Settings(name, kind, options, ENVIRONMENT, timeout_s=30.0, environ=dict(self._environ))
+        # As for the parts: no proxy stands between processes of one machine.
+        environ = child_environment(self._environ, self.folder)
+        return Settings(name, kind, options, ENVIRONMENT, timeout_s=30.0, environ=environ)
 
     def _connector(self, name: str, kind: str, options: Mapping[str, str]) -> Connector:
         return plugins.load(kind)(self._settings(name, kind, options))
@@ -311,8 +349,14 @@ def _binding(scene: Scene) -> DraftBinding:
 
 
 def new_folder() -> Path:
-    """A fresh folder for one run, readable by its owner only."""
-    return Path(tempfile.mkdtemp(prefix="mlrelease-demo-"))
+    """A fresh folder for one run, readable by its owner only. ConfigError where there is no place for one."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="mlrelease-demo-"))
+    except OSError as failure:
+        raise ConfigError(
+            f"there is no folder for the demo: {failure.strerror or failure}",
+            hint="set TMPDIR, or name one with --folder",
+        ) from failure
 
 
 def remove_folder(folder: Path) -> None:

@@ -45,6 +45,7 @@ def child_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str
     return kept | {
         "TMPDIR": str(temporary),
         "NO_PROXY": "*",
+        "no_proxy": "*",
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

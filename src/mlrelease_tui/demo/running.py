@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlrelease_tui.demo.environment import DemoEnvironment, DemoReport, new_folder, remove_folder
 from mlrelease_tui.demo.processes import Progress
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 WhenReady = Callable[[DemoReport], Awaitable[int]]
 """What is done once the demo is ready; its result is the exit code."""
@@ -34,9 +36,21 @@ def run(
     try:
         return asyncio.run(_run(demo, when_ready, progress))
     finally:
-        demo.stop()
-        if folder is None:
-            remove_folder(place)
+        with _undisturbed():
+            demo.stop()
+            if folder is None:
+                remove_folder(place)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Whoever presses Ctrl-C again while all is being put away wants it gone, not left half done."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _run(demo: DemoEnvironment, when_ready: WhenReady, progress: Progress) -> int:
@@ -56,7 +70,7 @@ async def _run(demo: DemoEnvironment, when_ready: WhenReady, progress: Progress)
         ended_by.append(number)
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         loop.add_signal_handler(number, end, number)
     with suppress(asyncio.CancelledError):
         return await task
@@ -88,7 +102,7 @@ def run_headless(
             progress(f"ended by {number.name}")
             stopped.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _ENDING:
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
         await stopped.wait()
         return 0
