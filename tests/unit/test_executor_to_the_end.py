@@ -216,3 +216,18 @@ async def test_a_backend_that_stays_dark_is_waited_for_no_longer(tmp_path: Path)
     seat = seated(tmp_path, type("Dark", (_Dark,), {"clock": clock, "back_s": 3600.0}), clock)
     assert (await seat.done(WEIGHT)).kind is OutcomeKind.UNKNOWN
     assert seat.clock.elapsed_s == pytest.approx(LOST_ANSWER_S)
+
+
+# --- what is left in the backend ---------------------------------------------------------------------------------------
+
+
+async def test_a_secret_in_the_reason_is_not_left_in_the_backend(tmp_path: Path) -> None:
+    seat = bench(tmp_path)
+    why = "curl -H 'Authorization: Bearer swordfishswordfish' said 500\nsee INC-7"
+    await seat.submitted(await seat.planned(WEIGHT), why=why)
+    stamp = seat.endpoint.stamp
+    assert stamp is not None
+    assert "swordfish" not in stamp.why.raw
+    assert "INC-7" in stamp.why
+    recorded = {str(item.section("why").get("reason")) for item in seat.log.read() if item.section("why")}
+    assert recorded == {stamp.why.raw}, "the backend and the audit say the same"

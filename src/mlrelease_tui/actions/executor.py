@@ -16,6 +16,7 @@ from mlrelease_tui.actions.looking import LOST_ANSWER_S, Looks, Pace
 from mlrelease_tui.actions.omens import Omens
 from mlrelease_tui.actions.reading import Reader
 from mlrelease_tui.actions.run import Run, outcome_of
+from mlrelease_tui.audit.redact import clean_text
 from mlrelease_tui.connectors.api import Performer
 from mlrelease_tui.domain.action import ActionProgress, Stage
 from mlrelease_tui.domain.expectation import subject_of
@@ -101,7 +102,9 @@ class Executor:
         intent_id = await asyncio.to_thread(self._journal.new_intent_id)
         progress = ActionProgress(intent_id, plan, Stage.RECORDING, by, why, self._pace.now())
         before = next((item.stamp for item in looked if item.ref == plan.target), None)
-        run = Run(plan, Stamp(intent_id, plan.verb, SafeText(by), SafeText(why), self._pace.now()), progress, before)
+        # What the backend keeps for everybody to read is what the audit says, without what somebody pasted into the reason.
+        mark = Stamp(intent_id, plan.verb, SafeText(by), SafeText(clean_text(why)), self._pace.now())
+        run = Run(plan, mark, progress, before)
         self._emit(ActionProgressed(progress))
         try:
             await asyncio.to_thread(self._journal.intent, intent_id, plan, why=why, typed=typed)
