@@ -138,3 +138,37 @@ def test_what_is_no_connector_is_a_broken_connection(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(plugins, "load", lambda _kind: ConnectorFactory(lambda _: None))  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigError, match="made NoneType, which is no connector"):
         plugins.connect("rogue", Settings("edge", "rogue"))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        b"[mlrelease_tui.connectors]\nnothing\n",
+        b"[mlrelease_tui.connectors]\nodd = \xff\n",
+    ],
+)
+def test_a_package_with_a_damaged_description_costs_nobody_else_anything(tmp_path: Path, entries: bytes) -> None:
+    offered(tmp_path, "theirs", "theirs = theirs_module:connect")
+    offered(tmp_path, "damaged", "")
+    (tmp_path / "damaged-1.0.dist-info" / "entry_points.txt").write_bytes(entries)
+    found = json.loads(run(tmp_path, LOAD_ALL))
+    assert {"fake", "kubernetes", "local", "mlflow", "scrape", "theirs"} <= found.keys()
+    assert found["fake"] == "ok"
+    own = "from mlrelease_tui.connectors import plugins\nprint(sum(item.is_own for item in plugins.plugins()))"
+    assert run(tmp_path, own).split() == ["5"]
+
+
+def test_a_package_without_a_name_is_of_nobody(tmp_path: Path) -> None:
+    offered(tmp_path, "nameless", "nameless = nameless_module:connect\nfake = nameless_module:connect")
+    (tmp_path / "nameless-1.0.dist-info" / "METADATA").unlink()
+    program = (
+        "from mlrelease_tui.connectors import plugins\n"
+        "print(*(f'{item.kind}:{item.distribution}' for item in plugins.plugins() if item.kind in {'fake', 'nameless'}))"
+    )
+    assert run(tmp_path, program).split() == ["fake:mlrelease-tui", "nameless:"]
+
+
+def test_where_a_damaged_description_is_can_be_told(tmp_path: Path) -> None:
+    offered(tmp_path, "damaged", "nothing")
+    told = run(tmp_path, "from mlrelease_tui.connectors import plugins\nprint(plugins.unreadable())")
+    assert str(tmp_path) in told

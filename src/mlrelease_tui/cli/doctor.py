@@ -180,9 +180,12 @@ def _process() -> Iterator[Finding]:
 
 def _connectors() -> Iterator[Finding]:
     from mlrelease_tui.cli.session import stdout_to_ourselves
-    from mlrelease_tui.connectors.plugins import load, plugins
+    from mlrelease_tui.connectors.plugins import load, plugins, unreadable
     from mlrelease_tui.errors import ConfigError
 
+    for folder in unreadable():
+        text = f"a package in {folder} has a description that can't be read: what it offers is not known"
+        yield Finding("connector", "warn", text, "reinstall it: `pip check` may name it")
     for plugin in plugins():
         origin = f"{plugin.kind} from {plugin.distribution} {plugin.version}"
         try:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 
 from mlrelease_tui.connectors.api import GROUP, Connector, ConnectorFactory, Settings
 from mlrelease_tui.domain.redaction import unforeseen
@@ -35,12 +35,41 @@ class Plugin:
 @cache
 def _entries() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        own = entry.dist is not None and entry.dist.name == OWN_DISTRIBUTION
+    for entry in _offered()[0]:
         # Our own kinds can't be shadowed: a package must not replace the connector behind a known word.
-        if entry.name not in found or own:
+        if entry.name not in found or _origin(entry)[0] == OWN_DISTRIBUTION:
             found[entry.name] = entry
     return found
+
+
+@cache
+def _offered() -> tuple[tuple[EntryPoint, ...], tuple[str, ...]]:
+    """Every entry point of the group, and where packages are whose own description can't be read."""
+    try:
+        return tuple(entry_points(group=GROUP)), ()
+    except Exception:
+        # One package with a damaged description takes the listing of all with it: each for itself, then.
+        found: list[EntryPoint] = []
+        broken: list[str] = []
+        for distribution in distributions():
+            try:
+                found += distribution.entry_points.select(group=GROUP)
+            except Exception:
+                broken.append(str(distribution.locate_file("")))
+        return tuple(found), tuple(broken)
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that an entry point is of; "" where it does not say."""
+    try:
+        return (entry.dist.name or "", entry.dist.version or "") if entry.dist is not None else ("", "")
+    except Exception:
+        return "", ""
+
+
+def unreadable() -> tuple[str, ...]:
+    """The folders in which packages are installed whose description can't be read: what they offer is not known."""
+    return _offered()[1]
 
 
 def names() -> tuple[str, ...]:
@@ -50,10 +79,7 @@ def names() -> tuple[str, ...]:
 
 def plugins() -> tuple[Plugin, ...]:
     """The same with the distribution each comes from."""
-    return tuple(
-        Plugin(name, entry.dist.name if entry.dist else "", entry.dist.version if entry.dist else "")
-        for name, entry in sorted(_entries().items())
-    )
+    return tuple(Plugin(name, *_origin(entry)) for name, entry in sorted(_entries().items()))
 
 
 def load(kind: str) -> ConnectorFactory:
