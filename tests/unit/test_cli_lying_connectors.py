@@ -19,7 +19,9 @@ from mlrelease_tui.cli.watching import watch_changes
 from mlrelease_tui.config.reading import load
 from mlrelease_tui.connectors.api import ModelPage
 from mlrelease_tui.domain.connection import LinkState
+from mlrelease_tui.domain.intents import HoldRollout
 from mlrelease_tui.domain.models import VersionPage
+from mlrelease_tui.domain.plan import Refusal
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.errors import UnexpectedAnswer, UnknownName, Unreachable
 
@@ -257,3 +259,16 @@ async def test_that_an_endpoint_is_gone_is_a_change(shell: Shell, as_json: bool)
 def test_an_unreachable_connection_is_said_by_its_name() -> None:
     with pytest.raises(Unreachable, match="no answer from edge"):
         finding.match("wine", [IRIS], what="endpoint", silent={"edge"})
+
+
+async def test_what_is_configured_and_broken_is_not_said_to_be_missing(shell: Shell) -> None:
+    """As the app has it, whose rows of the last run are there although their connector is not."""
+    shell.play(cluster=CALM)
+    without_script(shell, "cluster")
+    program = build(load(shell.config, shell.environment), environ=shell.environment)
+    refused = await program.desk.prepare(HoldRollout(IRIS))
+    assert isinstance(refused, Refusal)
+    assert "or it is broken" in refused.reason
+    assert "connections list" in refused.hint
+    assert "configured" not in refused.hint
+    await program.close()

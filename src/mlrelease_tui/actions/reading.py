@@ -62,11 +62,14 @@ class Reader:
         self._emit = emit
 
     def connector(self, name: str) -> Connector:
-        """Refused where no connection has that name."""
+        """Refused where no connection has that name, or where its connector could not be made: here both look the same."""
         found = self._connectors.get(name)
         if found is None:
             known = ", ".join(sorted(self._connectors)) or "none"
-            raise Refused(f"no connection is called {name!r}", hint=f"configured: {known}")
+            raise Refused(
+                f"no connection is called {name!r}, or it is broken",
+                hint=f"those that work: {known}; `mlrelease connections list` says why another does not",
+            )
         return found
 
     async def endpoint(self, ref: EndpointRef) -> Endpoint:
