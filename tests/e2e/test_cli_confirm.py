@@ -43,6 +43,10 @@ class Terminal:
             assert time.monotonic() < deadline, self._said
             self._read(0.2)
 
+    @property
+    def said(self) -> str:
+        return self._said.decode()
+
     def _read(self, within_s: float) -> None:
         if select.select([self._master], [], [], within_s)[0]:
             try:
@@ -79,6 +83,16 @@ def test_a_y_after_the_question_is_consent(shell: Shell) -> None:
     assert terminal.finish(typing="y\n") == 0
     assert "APPLIED" in terminal.out.read_text()
     assert intents(shell) == 1
+
+
+def test_whoever_is_asked_sees_the_plan_wherever_stdout_goes(shell: Shell) -> None:
+    terminal = Terminal(shell, "rollback", "iris")
+    terminal.wait_for("[y/N]")
+    shown = terminal.said.partition("[y/N]")[0].replace("\r\n", "\n")
+    assert terminal.finish(typing="\n") == 4
+    plan = terminal.out.read_text()
+    assert plan.startswith("PLAN roll back iris to 2")
+    assert plan in shown
 
 
 def test_enter_alone_is_no(shell: Shell) -> None:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from mlrelease_tui.cli.output import Output
+from mlrelease_tui.cli import text
+from mlrelease_tui.cli.output import Output, text_of
 from mlrelease_tui.domain.plan import Level, Plan, Refusal
 from mlrelease_tui.domain.policy import SECOND_PERSON
 from mlrelease_tui.domain.text import escape_hidden
@@ -41,6 +42,10 @@ async def confirm(plan: Plan, *, yes: bool, typed: str, reason: str, output: Out
     if output.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         more = f" --confirm {word} --reason TEXT" if plan.level >= Level.NAME else ""
         return Refusal("not_confirmed", "nothing was sent: the plan was not confirmed", f"confirm it with --yes{more}")
+    if not output.stdout.isatty():
+        # The plan went into a file or a pipe: nobody consents to what he may not have seen.
+        for line in text.plan(plan, output.glyphs):
+            output.note(text_of(line))
     if plan.level >= Level.NAME:
         typed = typed or await _asked(f"type {name} to confirm: ")
         if typed != name:
