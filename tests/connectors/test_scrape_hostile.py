@@ -142,6 +142,20 @@ async def test_an_answer_that_unpacks_without_end_is_not_unpacked() -> None:
     assert "accept-encoding: identity" in server.heads[0].lower()
 
 
+async def test_a_target_that_asks_for_patience_gets_it_while_others_are_read() -> None:
+    async with (
+        ScriptedServer(lambda _: said(200, GOOD.encode())) as good,
+        ScriptedServer(lambda _: said(429, retry_after="50")) as tired,
+        ScriptedServer(lambda _: said(429, retry_after="0")) as rested,
+    ):
+        connector = scraping([good.url, tired.url, rested.url])
+        for _ in range(3):
+            assert (await connector.samples((endpoint(),)))[0].requests == 5
+        assert (await connector.probe()).error_code == "rate_limited"
+        await connector.close()
+    assert (len(good.heads), len(tired.heads), len(rested.heads)) == (4, 1, 4)
+
+
 # --- credentials ------------------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,14 @@ from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.errors import RateLimited, Unreachable
 from mlrelease_tui.store import poller as module
 from mlrelease_tui.store import readings
-from mlrelease_tui.store.facts import ConnectionObserved, EndpointsObserved, Fact, ReadFailed, VersionsObserved
+from mlrelease_tui.store.facts import (
+    ConnectionObserved,
+    EndpointsObserved,
+    Fact,
+    ModelsObserved,
+    ReadFailed,
+    VersionsObserved,
+)
 from mlrelease_tui.store.poller import Intervals, Poller
 from mlrelease_tui.store.store import Store
 
@@ -326,6 +333,23 @@ async def test_a_registry_of_many_pages_is_read_less_often() -> None:
     await watched.poller.once()
     assert len(watched.store.state.models) == 450
     assert watched.poller._models_pause("world") == 3.0
+
+
+async def test_pages_that_lead_round_in_a_circle_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = fake("world")
+    asked: list[str] = []
+
+    async def models(*, query: str = "", limit: int = 200, page_token: str = "") -> ModelPage:
+        asked.append(page_token)
+        return ModelPage(tuple(connector.backend.models.values()), {"": "a", "a": "b", "b": "a"}[page_token])
+
+    monkeypatch.setattr(connector, "models", models)
+    watched = Watched({"world": connector})
+    await watched.poller.once()
+    assert asked == ["", "a", "b"]
+    (fact,) = [fact for fact in watched.facts if isinstance(fact, ModelsObserved)]
+    assert not fact.complete, "what else there is was not read"
+    assert watched.store.state.models.keys() == connector.backend.models.keys()
 
 
 async def test_once_reads_everything_and_returns_whatever_fails() -> None:

@@ -21,6 +21,10 @@ from mlrelease_tui.errors import ConfigError, CredentialError, Unreachable
 if TYPE_CHECKING:
     import httpx
 
+MAX_CONNECTIONS: Final = 64
+"""At the same time, of one client that says no other number: a process has a thousand files, and the audit wants some of them."""
+MAX_KEPT: Final = 20
+
 _PROXY_HINT: Final = "look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 
 
@@ -80,7 +84,7 @@ def client(verify: ssl.SSLContext, proxy: str = "", *, limits: httpx.Limits | No
             proxy=_readable(proxy) or None,
             trust_env=False,
             follow_redirects=False,
-            limits=limits or httpx.Limits(),
+            limits=limits or httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_KEPT),
             # A session that a server opened for one credential would go on acting for it when it is renewed, or left at home.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )

@@ -96,13 +96,15 @@ class Readings:
     async def models(self, source: VersionSource) -> None:
         """The models of a registry, page after page."""
         models: list[Model] = []
-        token = ""
+        token, before = "", {""}
         for _ in range(MODEL_PAGES):
             page: ModelPage = await source.models(limit=PAGE, page_token=token)
             models.extend(page.models)
             token = page.next_token
-            if not token:
+            # One that comes again leads round in a circle.
+            if token in before:
                 break
+            before.add(token)
         self._store.emit(ModelsObserved(_name(source), tuple(models), self._now(), complete=not token))
 
     async def samples(self, source: MetricSource) -> None:

@@ -18,7 +18,7 @@ from mlrelease_tui.domain.metrics import Coverage, VariantSample
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint, SeriesSelector, Variant
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.errors import BackendError, CredentialError, TimedOut, Unauthenticated, Unreachable
+from mlrelease_tui.errors import BackendError, CredentialError, RateLimited, TimedOut, Unauthenticated, Unreachable
 
 _NAMES: Final = frozenset().union(*(preset.names for preset in PRESETS.values()))
 
@@ -45,6 +45,7 @@ class ScrapeConnector:
         self._monotonic = monotonic
         self._fetcher = Fetcher(settings.environ, timeout_s=self._timeout_s)
         self._renewing = asyncio.Lock()
+        self._resting: dict[str, float] = {}
 
     async def probe(self) -> ConnectionHealth:
         """Scrape every target once. One that fails is named; the others still count."""
@@ -129,7 +130,21 @@ class ScrapeConnector:
     async def _scrape(self, url: str) -> _Page:
         if shown(url) == NO_ADDRESS:
             raise Unreachable(NO_ADDRESS, hint="`targets` of this connection names it")
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        now = asyncio.get_running_loop().time()
+        rest_s = self._resting.pop(url, now) - now
+        if rest_s > 0:
+            self._resting[url] = now + rest_s
+            raise RateLimited(
+                f"{shown(url)} asked us to slow down", hint="it is asked again later", retry_after_s=rest_s
+            )
+        try:
+            return await self._read(url, now + self._timeout_s)
+        except RateLimited as error:
+            # Whoever reads all targets goes on with the others, and does not hear of it.
+            self._resting[url] = now + error.retry_after_s
+            raise
+
+    async def _read(self, url: str, deadline: float) -> _Page:
         # The credential goes to configured targets only, never to an address that a backend told us.
         ours = url in self._targets
         credential = await self._asked(self._settings.credential, deadline) if ours else None
