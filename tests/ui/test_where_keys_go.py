@@ -13,8 +13,9 @@ from tests.ui.driver import Driver, driving
 from textual.widgets import Input
 
 from mlrelease_tui.domain.plan import Plan, Refusal
+from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.screens.services import Appearance
-from mlrelease_tui.store.facts import EndpointObserved
+from mlrelease_tui.store.facts import EndpointObserved, EndpointsObserved
 from mlrelease_tui.widgets.menu import Menu
 from mlrelease_tui.widgets.plan_panel import DEAF_S, Stance
 from mlrelease_tui.widgets.prompt import Prompt
@@ -195,3 +196,57 @@ async def test_what_is_pasted_and_cannot_be_seen_is_shown_as_what_it_is() -> Non
         field.insert_text_at_cursor("alias cham\u200bpion\u202e 41")
         await driver.settle()
         assert "cham\\u200bpion\\u202e 41" in driver.text
+
+
+def without(driver: Driver, gone: EndpointRef) -> EndpointsObserved:
+    """A reading of the connection on which that endpoint is gone."""
+    known = driver.services.store.state.endpoints.values()
+    left = tuple(item for item in known if item.ref.connection == gone.connection and item.ref != gone)
+    return EndpointsObserved(gone.connection, left, driver.clock.now())
+
+
+@pytest.mark.parametrize("line", ["promote", "promote-full", "alias champion 7", "hold", "rollback 41"])
+async def test_a_command_on_an_endpoint_that_is_gone_is_a_sentence(line: str) -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.press("list.open")
+        await driver.emit(without(driver, FRAUD))
+        await driver.command(line)
+        assert "fraud-scorer is not there any more" in driver.lines[-1]
+        assert driver.desk.prepared == []
+
+
+async def test_a_command_is_about_what_was_selected_when_it_was_begun() -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.press("app.command")
+        await driver.type("rollback")
+        await driver.emit(without(driver, FRAUD))
+        await driver.key("enter")
+        assert driver.desk.prepared == [], "no plan for the row that took its place"
+        assert "fraud-scorer is not there any more" in driver.lines[-1]
+
+
+@pytest.mark.parametrize("pressed", ["endpoint.rollback", "endpoint.actions"])
+async def test_a_row_that_took_the_place_of_another_is_acted_on_when_it_is_meant(pressed: str) -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.press("app.view_rollouts")
+        assert driver.table.key == FRAUD.id
+        await driver.emit(without(driver, FRAUD))
+        other = driver.table.key.rsplit("/", 1)[-1]
+        await driver.press(pressed)
+        assert not driver.plan.open
+        assert driver.app.current.dock is None
+        assert f"fraud-scorer is not listed any more: this is {other}" in driver.lines[-1]
+        await driver.press(pressed)
+        assert driver.plan.open or driver.app.current.dock is not None
+
+
+async def test_a_row_that_the_operator_went_to_is_acted_on_at_once() -> None:
+    async with driving(scenes.degraded()) as driver:
+        await driver.command("filter churn")
+        await driver.press("endpoint.rollback")
+        assert driver.plan.open, "the filter was the operator's own"
+        await driver.plan.ready()
+        await driver.press("plan.cancel", "app.back", "list.top")
+        await driver.emit(without(driver, FRAUD))
+        await driver.press("list.down", "endpoint.rollback")
+        assert driver.plan.open or "no roll back" in driver.lines[-1]

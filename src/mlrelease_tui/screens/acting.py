@@ -40,10 +40,24 @@ class ActingScreen(ReleaseScreen):
             self.say("no endpoint is selected")
         return status
 
+    def strayed(self) -> str:
+        """What was selected until it went away by itself, and nobody has moved since; "" where that is not so."""
+        return ""
+
+    def _meant(self) -> EndpointStatus | None:
+        """What a key that leads to a plan is about. None, and said why, where that may be another one than who pressed it saw."""
+        gone, status = self.strayed(), self._acting_on()
+        if gone and status is not None:
+            self.say(
+                f"{gone} is not listed any more: this is {status.ref.name}; press again if that is meant", Role.WARN
+            )
+            return None
+        return status
+
     def action_actions(self) -> None:
         from mlrelease_tui.screens import commands
 
-        status = self._acting_on()
+        status = self._meant()
         if status is None:
             return
         running = select.action_on(self.state, status.ref)
@@ -101,7 +115,7 @@ class ActingScreen(ReleaseScreen):
         from mlrelease_tui.domain.intents import RollBack
         from mlrelease_tui.screens import commands
 
-        status = self._acting_on()
+        status = self._meant()
         if status is None:
             return
         reason = commands.unavailable(Verb.ROLLBACK, status.endpoint, status.known_good)

@@ -146,8 +146,13 @@ class ReleaseScreen(FramedScreen):
 
     # --- commands
 
+    _about: EndpointRef | None = None
+    """The endpoint that a command which names none is about: the one under the cursor when it was begun."""
+
     def open_command_line(self, text: str = "", note: str = "") -> None:
         from mlrelease_tui.screens import commands
+
+        self._about = self.selected()
 
         def suggest(typed: str) -> list[Suggestion]:
             found = commands.completions(typed, self.state.endpoints, tuple(self.app.available_themes), self.keymap)
@@ -160,6 +165,8 @@ class ReleaseScreen(FramedScreen):
     def open_palette(self) -> None:
         from mlrelease_tui.screens import commands
 
+        self._about = self.selected()
+
         def suggest(typed: str) -> list[Suggestion]:
             return [Suggestion(*pair) for pair in commands.everything(typed, self.state.endpoints, self.keymap)]
 
@@ -171,7 +178,7 @@ class ReleaseScreen(FramedScreen):
 
         event.stop()
         self.close_dock()
-        command = commands.parse(event.text, self.state.endpoints, self.selected())
+        command = commands.parse(event.text, self.state.endpoints, self._about)
         match command:
             case None:
                 return

@@ -160,6 +160,8 @@ def _intent(
         target = resolve(args.pop(0), endpoints)
     if target is None:
         raise _Wrong(f"no endpoint is selected: {USAGE[word]}")
+    if target not in endpoints:
+        raise _Wrong(f"{target.id} is not there any more")
     return _BUILDERS[word](target, args, endpoints)
 
 

@@ -34,6 +34,9 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
         self._names: tuple[str, ...] = ()
         self._of: object = None
         self._aim = ""
+        self._names_by: object = None
+        self._shown_by: object = None
+        self._strayed = ("", "")
         self._known: tuple[object, Mapping[str, EndpointRef]] = (None, {})
 
     # --- for subclasses
@@ -86,6 +89,7 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
         else:
             shown = self._shown
         self._names = self._held(order.names, shown) if self.holds_order else self._turned(order.names)
+        self._names_by = wish
 
     def _ranking(self) -> Callable[[EndpointStatus], Rank | None]:
         scope, problems_only, wanted = self.flags.scope, self.problems_only, self.wanted
@@ -118,8 +122,11 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
         def row_of(key: str) -> Line:
             return row(columns, self.cells(self._shown[key], state, now), self.glyphs.ellipsis)
 
-        title = heading(columns, self.sorted_by, marker)
+        title, before, wished = heading(columns, self.sorted_by, marker), self.table.key, self._shown_by
         self.table.show(title, self._names, row_of, self.empty(state), lambda key: key in self._ids(state))
+        self._shown_by = self._names_by
+        if before and self.table.key not in {before, ""} and wished == self._names_by:
+            self._strayed = (before, self.table.key)
         if self._aim and self._names:
             self.table.select(self._aim)
             self._aim = ""
@@ -132,6 +139,10 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
         self.show_selected(status or known, state, now)
 
     # --- the row under the cursor
+
+    def strayed(self) -> str:
+        (gone, here), self._strayed = self._strayed, ("", "")
+        return gone.rpartition("/")[2] if here and here == self.table.key else ""
 
     def on_mount(self) -> None:
         self.table.focus()
@@ -162,6 +173,8 @@ class EndpointRowsScreen(ActingScreen, RowsScreen):
     @on(DiffTable.Moved)
     def _moved(self, event: DiffTable.Moved) -> None:
         event.stop()
+        if event.key != self._strayed[1]:
+            self._strayed = ("", "")
         self._show_selected(self.state, self.at)
 
     @on(DiffTable.Opened)
