@@ -232,3 +232,13 @@ def test_doctor_tells_of_a_folder_that_the_audit_refuses(shell: Shell, what: str
     (check,) = (check for check in answer.document["checks"] if check["name"] == "audit")
     assert (answer.code, check["status"]) == (1, "fail")
     assert what in check["text"]
+
+
+@pytest.mark.parametrize("verb", [("hold", "iris"), ("rollback", "iris"), ("promote", "iris", "--window", "0")])
+def test_a_name_that_is_not_the_targets_confirms_nothing_at_any_level(shell: Shell, verb: tuple[str, ...]) -> None:
+    shell.play(cluster=moving())
+    answer = shell.run(*verb, "--yes", "--confirm", "wine", "--json")
+    assert (answer.code, answer.error["code"]) == (4, "not_confirmed")
+    assert "wine" in answer.error["message"]
+    assert shell.run("audit", "list", "--kind", "intent", "--json").document["records"] == []
+    assert shell.run(*verb, "--yes", "--confirm", "iris", "--json").code == 0

@@ -15,7 +15,7 @@ from mlrelease_tui.cli import text
 from mlrelease_tui.cli.output import Output, text_of
 from mlrelease_tui.domain.plan import Level, Plan, Refusal
 from mlrelease_tui.domain.policy import SECOND_PERSON
-from mlrelease_tui.domain.text import escape_hidden
+from mlrelease_tui.domain.text import SafeText, escape_hidden
 
 DEAF_S: Final = 0.5
 """Seconds after a question during which what is typed or pasted is thrown away."""
@@ -37,11 +37,22 @@ async def confirm(plan: Plan, *, yes: bool, typed: str, reason: str, output: Out
     word = shlex.quote(name)
     if plan.level >= Level.SECOND:
         return SECOND_PERSON
+    if typed and typed != name:
+        # Whatever the level: whoever names another target means another plan.
+        return Refusal(
+            "not_confirmed",
+            f"nothing was sent: this plan is of {name}, and --confirm names {SafeText(typed)}",
+            f"look whether {plan.target.id} is meant",
+        )
     if yes:
         return _given(plan, name, typed, reason)
     if output.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         more = f" --confirm {word} --reason TEXT" if plan.level >= Level.NAME else ""
         return Refusal("not_confirmed", "nothing was sent: the plan was not confirmed", f"confirm it with --yes{more}")
+    return await _from_person(plan, name, typed, reason, output)
+
+
+async def _from_person(plan: Plan, name: str, typed: str, reason: str, output: Output) -> Answer | Refusal:
     if not output.stdout.isatty():
         # The plan went into a file or a pipe: nobody consents to what he may not have seen.
         for line in text.plan(plan, output.glyphs):
