@@ -132,6 +132,7 @@ def log_in(
     syscalls: Syscalls | None = None,
     seed: int = 1,
     clock: VirtualClock | None = None,
+    reserve_bytes: int = 4096,
 ) -> AuditLog:
     return AuditLog(
         root,
@@ -139,7 +140,7 @@ def log_in(
         clock=clock or VirtualClock(),
         entropy=seeded(seed),
         syscalls=syscalls or Unsynced(),
-        reserve_bytes=4096,
+        reserve_bytes=reserve_bytes,
     )
 
 
@@ -199,6 +200,7 @@ def bench(
     rules: Rules | None = None,
     armed: bool = True,
     process: Process | None = None,
+    reserve_bytes: int = 4096,
 ) -> Bench:
     clock = clock or VirtualClock()
     backend = backend or world(clock)
@@ -206,7 +208,7 @@ def bench(
         connectors(backend, clock) if connectors else {"world": connector_of(backend, clock)}
     )
     store = Store(State())
-    log = log_in(root, by=by, syscalls=syscalls, seed=seed, process=process, clock=clock)
+    log = log_in(root, by=by, syscalls=syscalls, seed=seed, process=process, clock=clock, reserve_bytes=reserve_bytes)
     desk = Desk(store, found, Journal(log), rules=rules, pace=clock.pace)
     seated = Bench(root, clock, backend, found, store, log, desk)
     store.subscribe(lambda _state, fact: seated.facts.append(fact))

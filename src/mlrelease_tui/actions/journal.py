@@ -14,7 +14,7 @@ from mlrelease_tui.audit.record import AuditRecord
 from mlrelease_tui.domain.action import AuditEntry, OpenAction
 from mlrelease_tui.domain.expectation import Expectation, from_data, to_data
 from mlrelease_tui.domain.intents import Intent, MoveAlias, PromoteVersion, RollBack
-from mlrelease_tui.domain.plan import Outcome, Plan, Refusal, StepResult, Write
+from mlrelease_tui.domain.plan import Direction, Outcome, Plan, Refusal, StepResult, Write
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.text import SafeText, raw
 from mlrelease_tui.errors import NotDurable
@@ -43,7 +43,7 @@ class Journal:
         return self._log.new_id()
 
     def intent(self, intent_id: str, plan: Plan, *, why: str, typed: str) -> None:
-        """The wish and the exact writes, durable before anything leaves."""
+        """The wish and the exact writes, durable before anything leaves. A full disk does not stop a way back to safety."""
         body = {
             **_subject(plan),
             "action": {
@@ -58,7 +58,7 @@ class Journal:
             "confirm": {"level": int(plan.level), "typed": bool(typed)},
         }
         self._begun.add(intent_id)
-        self._log.append("intent", body, record_id=intent_id)
+        self._log.append("intent", body, use_reserve=plan.direction is Direction.SAFE, record_id=intent_id)
 
     def began(self, intent_id: str) -> bool:
         """Whether this journal, not another session of the same user, wrote that intent."""
@@ -135,7 +135,7 @@ class Journal:
 
     def session(self, event: str, detail: str) -> None:
         """What the operator did to this session itself: writes armed, a demo started."""
-        self._log.append("session", {"action": {"verb": event, "summary": detail}})
+        self._log.append("session", {"action": {"verb": event, "summary": detail}}, use_reserve=True)
 
     def entries(
         self, *, limit: int = 200, since: datetime | None = None, endpoint: str | None = None

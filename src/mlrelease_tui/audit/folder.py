@@ -208,21 +208,26 @@ class ChainFolder:
         except OSError as error:
             raise SyncFailed(name, error) from error
 
-    def keep_reserve(self, length: int) -> None:
-        """See that `length` bytes of disk are set aside; OSError (ENOSPC, EDQUOT) where they can't be."""
+    def reserved(self) -> int:
+        """Bytes of disk that are set aside."""
         try:
             found = os.stat(RESERVE_NAME, dir_fd=self._fd, follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) and found.st_size >= length and found.st_blocks * 512 >= length:
-                return
         except FileNotFoundError:
-            pass
+            return 0
+        return min(found.st_size, found.st_blocks * 512) if stat.S_ISREG(found.st_mode) else 0
+
+    def keep_reserve(self, length: int) -> None:
+        """See that `length` bytes of disk are set aside; OSError (ENOSPC, EDQUOT) where they can't be: then what was, stays."""
+        before = self.reserved()
+        if before >= length:
+            return
         fd = _open_file(self.path, self._fd, RESERVE_NAME, os.O_RDWR | os.O_CREAT)
         try:
             self._syscalls.fallocate(fd, length)
         except OSError as error:
             if error.errno in {errno.EOPNOTSUPP, errno.EINVAL}:
                 return  # a file system without allocation promises nothing about space either way
-            self._syscalls.ftruncate(fd, 0)
+            self._syscalls.ftruncate(fd, before)
             raise
         finally:
             os.close(fd)

@@ -14,7 +14,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ RESERVE_BYTES: Final = 64 * 1024
 LOCK_TIMEOUT_S: Final = 5.0
 
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BLOCK_BYTES: Final = 4096
 _CLOCK_STEP_NS: Final = 1_000_000_000
 
 
@@ -101,10 +102,17 @@ class AuditLog:
     # --- writing
 
     def prepare(self) -> None:
-        """Open the folder, mend a torn tail and set the reserve aside. NotDurable says why writes must stay locked."""
+        """Open the folder, mend a torn tail and set the reserve aside. NotDurable says why writes must stay locked.
+
+        On a full disk a part of the reserve will do: it is enough for a way back to safety.
+        """
         with self._durably():
             self._current()
-            self._keep_reserve()
+            try:
+                self._keep_reserve()
+            except OSError as error:
+                if error.errno not in _DISK_FULL or self._opened().reserved() < self._reserve_bytes // 4:
+                    raise
 
     def append(
         self,
@@ -117,8 +125,9 @@ class AuditLog:
         """Write one record; when this returns, it is on disk.
 
         `body` holds the sections of record.py as plain JSON; secrets are masked, long text is cut, and `redacted` says so.
-        `use_reserve` gives up the kept bytes when the disk is full: for what must be said after something was sent. An
-        `intent` wants the reserve in place, so that its outcome will fit. `record_id` is for an id that was needed before.
+        `use_reserve` gives up kept bytes when the disk is full: for what must be said after something was sent, and for what
+        leads back to safety. Any other `intent` wants the whole reserve in place, so that its outcome will fit. `record_id` is
+        for an id that was needed before.
 
         NotDurable: it is not known to be on disk, so whatever it was to announce must not be done.
         """
@@ -132,8 +141,11 @@ class AuditLog:
                     raise
             # The first try may have closed the segment already: the tail is looked up anew.
             self._drop_tail()
+            kept = self._opened().reserved()
             self._opened().release_reserve()
-            return self._append(kind, body, record_id)
+            record = self._append(kind, body, record_id, keep=False)
+            self._keep_rest(kept - (len(record.line) // _BLOCK_BYTES + 1) * _BLOCK_BYTES)
+            return record
 
     def new_id(self) -> str:
         """An id for a record that is yet to be written (`record_id`), to stamp into a backend or a plan."""
@@ -243,19 +255,25 @@ class AuditLog:
             os.close(self._tail.fd)
             self._tail = None
 
-    def _append(self, kind: str, body: Mapping[str, object], record_id: str) -> AuditRecord:
+    def _append(self, kind: str, body: Mapping[str, object], record_id: str, *, keep: bool = True) -> AuditRecord:
         tail = self._current()
         if tail.offset >= self._segment_bytes:
             log = {"closed": segment_name(tail.number), "next": segment_name(tail.number + 1)}
             self._put("segment_close", {"log": log}, "")
             tail = self._next_segment(tail)
-        if kind == "intent":
+        if kind == "intent" and keep:
             self._keep_reserve()
         return self._put(kind, body, record_id)
 
     def _keep_reserve(self) -> None:
         if self._reserve_bytes > 0:
             self._opened().keep_reserve(self._reserve_bytes)
+
+    def _keep_rest(self, length: int) -> None:
+        """Set aside again what a record left of the reserve, before another program takes it. That it can't be fails nothing."""
+        if length > 0:
+            with suppress(OSError):
+                self._opened().keep_reserve(length)
 
     def _put(self, kind: str, body: Mapping[str, object], record_id: str) -> AuditRecord:
         """One line at the tail, durable. The caller holds the lock and has seen the tail."""
