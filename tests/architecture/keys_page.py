@@ -20,6 +20,9 @@ preset = "k9s"
 remap = {{ "endpoint.rollback" = "ctrl+r" }}
 ```
 
+The key that sends may be another letter; Enter, Space, a key that moves about or a chord is refused. In a terminal of less than 40
+columns, or too few lines to read a plan, no plan is sent.
+
 What the column *preset* does not name is as by default. *Command* is what to type after `:`.
 """
 
