@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pwd
 from collections.abc import Mapping
 from pathlib import Path
@@ -180,3 +181,26 @@ def test_a_moment_that_is_none_is_a_usage_error(shell: Shell, since: str) -> Non
     answer = shell.play(cluster=CALM).run("audit", "list", "--since", since, "--json")
     assert (answer.code, answer.error["code"]) == (2, "usage")
     assert "is no moment" in answer.error["message"]
+
+
+# --- a umask that hides nothing ---------------------------------------------------------------------------------------
+
+
+def test_whatever_the_umask_nobody_else_can_write_what_is_made(shell: Shell) -> None:
+    """The folders above ours too: whoever can write there can put others in the place of ours."""
+    shell.environment |= {
+        "XDG_CONFIG_HOME": str(shell.home / "x/config"),
+        "XDG_STATE_HOME": str(shell.home / "y/state"),
+    }
+    before = os.umask(0)
+    try:
+        assert shell.run("init", bare=True).code == 0
+        config = shell.home / "x/config/mlrelease/config.toml"
+        config.write_text('[connections.cluster]\nkind = "fake"\n')
+        assert shell.run("status", "--window", "0", bare=True).code == 0
+        assert shell.run("audit", "export", "-o", str(shell.home / "x/copy"), bare=True).code == 0
+    finally:
+        os.umask(before)
+    assert (shell.home / "y/state/mlrelease/last-known.json").exists()
+    made = [path for name in ("x", "y") for path in (shell.home / name, *(shell.home / name).rglob("*"))]
+    assert {str(path): oct(path.stat().st_mode & 0o777) for path in made if path.stat().st_mode & 0o077} == {}

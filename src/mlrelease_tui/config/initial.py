@@ -120,7 +120,9 @@ def write_initial(
     if not force and os.path.lexists(path):
         raise ConfigError("exists already", hint="--force writes it anew", path=str(path))
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Each by itself: `parents` would give those above the mode that the umask leaves, which may be everybody's.
+        for folder in (*reversed(path.parent.parents), path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         _put(path, text, force)
     except OSError as problem:
         raise ConfigError(f"cannot be written: {problem.strerror}", path=str(path)) from None

@@ -15,7 +15,9 @@ def write_crash(error: BaseException, folder: Path | None, now: datetime) -> str
     path = folder / f"crash-{now:%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
     frames = "".join(traceback.format_tb(error.__traceback__))
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Each by itself: `parents` would give those above the mode that the umask leaves, which may be everybody's.
+        for place in (*reversed(folder.parents), folder):
+            place.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{type(error).__module__}.{type(error).__qualname__}\n{frames}")

@@ -77,7 +77,9 @@ def save(path: Path, state: State, *, config: str, now: datetime) -> None:
         verbs_of,
     )
     content = msgspec.json.encode(kept, enc_hook=_encode)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Each by itself: `parents` would give those above the mode that the umask leaves, which may be everybody's.
+    for folder in (*reversed(path.parent.parents), path.parent):
+        folder.mkdir(mode=0o700, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
