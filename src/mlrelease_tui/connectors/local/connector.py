@@ -19,6 +19,7 @@ from mlrelease_tui.connectors.local.logs import log_tail
 from mlrelease_tui.connectors.local.observed import Supervision, halted_words, read_observed
 from mlrelease_tui.connectors.local.performing import Performing
 from mlrelease_tui.connectors.local.ports import read_ports
+from mlrelease_tui.connectors.local.presence import presence
 from mlrelease_tui.connectors.local.reading import Reading, endpoint_of
 from mlrelease_tui.connectors.local.rehearsing import rehearsal
 from mlrelease_tui.domain.connection import ConnectionHealth
@@ -196,6 +197,7 @@ class LocalConnector:
             TraefikApi(addresses.api_url, timeout_s=min(2.0, bound_s)),
             confirm_s=min(5.0, bound_s),
             lock_s=min(5.0, bound_s),
+            probe=presence(self._layout, self._pool, bound_s),
             now=self._settings.now,
         )
         self._addresses = addresses

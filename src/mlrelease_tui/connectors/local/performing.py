@@ -31,6 +31,7 @@ from mlrelease_tui.routing.api import (
     StaleGeneration,
     TrafficPlan,
 )
+from mlrelease_tui.routing.traefik_directory import RoutesDirectory
 
 _POLL_S = 0.05
 _LOCK_S = 5.0
@@ -126,9 +127,17 @@ class Performing:
         self, definition: EndpointDefinition, payload: Mapping[str, Any], mark: Mark
     ) -> Receipt:
         removed = frozenset(payload.get("remove", ()))
-        if removed:
-            await self._not_routed(definition, removed)
+        if not removed:
+            return await self._write_processes(definition, payload, mark)
+        try:
+            # Between the look and the write nobody may give one of them traffic again.
+            async with RoutesDirectory(self.layout.routes).locked(min(_LOCK_S, self.timeout_s)):
+                await self._not_routed(definition, removed)
+                return await self._write_processes(definition, payload, mark)
+        except TimedOut as failure:
+            raise Conflict(failure.message, hint=failure.hint) from failure
 
+    async def _write_processes(self, definition: EndpointDefinition, payload: Mapping[str, Any], mark: Mark) -> Receipt:
         try:
             wanted, made = await self.pool.run(
                 self.timeout_s + _LOCK_S,
