@@ -20,6 +20,8 @@ from tests.unit.release_parts import FRAUD, VirtualClock, world
 from mlrelease_tui.connectors.api import Credential, Settings
 from mlrelease_tui.connectors.scrape import connect
 from mlrelease_tui.connectors.scrape.connector import ScrapeConnector
+from mlrelease_tui.connectors.scrape.exposition import Scrape
+from mlrelease_tui.connectors.scrape.presets import PRESETS
 from mlrelease_tui.domain.connection import LinkState
 from mlrelease_tui.domain.metrics import Coverage, VariantSample
 from mlrelease_tui.domain.rollout import Endpoint, SeriesSelector
@@ -121,6 +123,32 @@ async def test_a_reading_is_of_the_time_when_it_was_read() -> None:
         found = await sample_of(ScrapeConnector(settings, monotonic=monotonic))
     assert events == ["read", "slow"]
     assert (found.requests, found.monotonic_s) == (5, 1.0)
+
+
+@pytest.mark.parametrize("fleet", [20, 200])
+def test_each_variant_is_found_without_looking_at_all_others(fleet: int) -> None:
+    looked = 0
+
+    class Counted(dict[str, str]):
+        def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+            nonlocal looked
+            looked += 1
+            return super().get(key, default)
+
+    preset = PRESETS["model_server"]
+    found = tuple(
+        (Counted(model="all", version=str(number), code=code), float(number))
+        for number in range(fleet)
+        for code in ("200", "500")
+    )
+    scrape = Scrape({preset.requests: found})
+    for number in range(fleet):
+        reading = scrape.read(preset, (("model", "all"), ("version", str(number))))
+        assert (reading.requests, reading.errors) == (2 * number, number)
+    assert looked <= 10 * fleet
+    assert scrape.read(preset, (("model", "all"), ("version", "no"))).requests is None
+    assert scrape.read(preset, (("nothing", ""),)).requests is None
+    assert scrape.read(preset, ()).requests == fleet * (fleet - 1)
 
 
 # --- pages that are too much ------------------------------------------------------------------------------------------

@@ -83,17 +83,21 @@ class ScrapeConnector:
         # One page that answers is worth its variants, whatever became of the others: which those are the probe says.
         if self._targets and not scraped and isinstance(results[0], BaseException):
             raise results[0]
+        # Of a large fleet that takes as long as reading the pages did.
+        return await asyncio.to_thread(self._samples, endpoints, scraped)
+
+    async def close(self) -> None:
+        await self._fetcher.close()
+
+    # --- beneath ------------------------------------------------------------------------------------------------------
+
+    def _samples(self, endpoints: Sequence[Endpoint], scraped: Mapping[str, _Page]) -> tuple[VariantSample, ...]:
         return tuple(
             self._sample(endpoint.ref, variant, scraped)
             for endpoint in endpoints
             for variant in endpoint.variants
             if variant.series
         )
-
-    async def close(self) -> None:
-        await self._fetcher.close()
-
-    # --- beneath ------------------------------------------------------------------------------------------------------
 
     def _sample(self, ref: EndpointRef, variant: Variant, scraped: Mapping[str, _Page]) -> VariantSample:
         """Put one variant's sources together. What users get is counted by the router where it is known to count this variant:

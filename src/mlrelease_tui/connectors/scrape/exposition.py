@@ -6,7 +6,7 @@ Format: Prometheus text exposition 0.0.4, parsed by `prometheus-client`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -16,6 +16,7 @@ from mlrelease_tui.domain.metrics import Histogram
 from mlrelease_tui.errors import UnexpectedAnswer
 
 Labels = Mapping[str, str]
+Samples = tuple[tuple[Labels, float], ...]
 
 START_TIME: Final = "process_start_time_seconds"
 """What the official Prometheus client libraries call the start of the process."""
@@ -37,9 +38,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """The samples of one target: name → (labels, value) pairs."""
+    """The samples of one target: name → (labels, value) pairs. To be read by one thread at a time."""
 
-    samples: Mapping[str, tuple[tuple[Labels, float], ...]] = field(default_factory=dict)
+    samples: Mapping[str, Samples] = field(default_factory=dict)
+    _by_label: dict[tuple[str, str], dict[str, list[tuple[Labels, float]]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """The samples of a name by the value of one label, for each label that was asked for: a router's page holds the series of
+    hundreds of variants, and looking through all of them for each would take longer than the time between two scrapes."""
 
     def read(self, preset: Preset, wanted: Iterable[tuple[str, str]]) -> Reading:
         """Sum what matches `wanted`. None stays None where no series matches: that is not zero."""
@@ -76,9 +82,23 @@ class Scrape:
         return Histogram(tuple(bound * preset.unit_s for bound in bounds), known)
 
     def _matching(self, name: str, labels: tuple[tuple[str, str], ...]) -> Iterable[tuple[Labels, float]]:
-        for found, value in self.samples.get(name, ()):
+        candidates: Sequence[tuple[Labels, float]] = self.samples.get(name, ())
+        for key, text in labels:
+            having = self._having(name, key).get(text, ())
+            if len(having) < len(candidates):
+                candidates = having
+        for found, value in candidates:
             if all(found.get(key) == text for key, text in labels):
                 yield found, value
+
+    def _having(self, name: str, key: str) -> Mapping[str, Sequence[tuple[Labels, float]]]:
+        known = self._by_label.get((name, key))
+        if known is None:
+            known = self._by_label[name, key] = {}
+            for sample in self.samples.get(name, ()):
+                if key in sample[0]:
+                    known.setdefault(sample[0][key], []).append(sample)
+        return known
 
 
 def parse(text: str, names: frozenset[str], target: str) -> Scrape:
