@@ -843,6 +843,12 @@ def test_the_canary_is_in_no_error_log_or_traceback(case: str, tmp_path: Path) -
         pytest.fail("it should not have been found")
 
 
+def test_what_a_connector_is_given_does_not_print_the_environment() -> None:
+    given = Settings("registry", "mlflow", environ={"MLFLOW_TRACKING_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY})
+    assert CANARY not in repr(given) + str(given)
+    assert given.environ["MLFLOW_TRACKING_TOKEN"] == CANARY
+
+
 def test_the_canary_is_in_no_child(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "A": f"x{CANARY}x", "B_TOKEN": "t", "C": "c", "D": "d", "E_KEY": "kept"}
     clean = scrubbed_environment(env, secrets=[Secret(CANARY)], drop=["D"], keep=["E_KEY"])

@@ -61,7 +61,7 @@ class Settings:
     credential: CredentialSource = no_credential
     renew: CredentialSource = no_credential
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     cache_dir: Path | None = None
     bound: frozenset[tuple[str, str]] = frozenset()
 
