@@ -19,6 +19,8 @@ from mlrelease_tui.connectors.fake.connector import FakeConnector
 from mlrelease_tui.domain.connection import ConnectionHealth, LinkState
 from mlrelease_tui.domain.intents import MoveAlias, PromoteVersion, RollBack, SetWeight
 from mlrelease_tui.domain.plan import Check, CheckStatus, Level, Outcome, Plan, Refusal, Write
+from mlrelease_tui.domain.refs import EndpointRef
+from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.status import Binding
 from mlrelease_tui.store.facts import BindingsConfigured, ConnectionObserved, EndpointObserved
 
@@ -137,6 +139,28 @@ async def test_a_plan_from_before_the_clock_was_set_back_is_too_old(tmp_path: Pa
     assert isinstance(refusal, Refusal)
     assert refusal.code == "plan_expired"
     assert seat.backend.written == []
+
+
+async def test_a_read_from_a_time_that_is_still_to_come_is_not_fresh(tmp_path: Path) -> None:
+    """A target that is watched keeps what it saw; with the clock set back nobody knows how old that is."""
+    known = bench(tmp_path).connectors["world"]
+    assert isinstance(known, FakeConnector)
+    kept = await known.endpoint(FRAUD)
+
+    class Keeps(FakeConnector):
+        async def endpoint(self, ref: EndpointRef) -> Endpoint:
+            return kept
+
+    clock = VirtualClock(wall=START - timedelta(minutes=10))
+    keeping = bench(
+        tmp_path,
+        clock=clock,
+        connectors=lambda backend, clock: {"world": Keeps(connector_of(backend, clock)._settings, backend)},
+    )
+    refusal = await keeping.refused(RollBack(FRAUD))
+    assert refusal.code == "stale"
+    clock.elapsed_s = 600
+    await keeping.planned(RollBack(FRAUD))
 
 
 # --- which version it was ----------------------------------------------------------------------------------------------

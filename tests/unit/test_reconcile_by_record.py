@@ -118,6 +118,27 @@ def _after(tmp_path: Path, dead: Bench, *, records: int) -> Bench:
     return bench(tmp_path / "audit", backend=dead.backend, clock=clock, seed=7)
 
 
+async def test_of_two_that_were_left_open_the_later_one_closes_the_earlier(tmp_path: Path) -> None:
+    """Nobody stamps what they write here; the state fits the second, so nothing can be told of the first but that it is past."""
+    clock = VirtualClock()
+    dead = bench(tmp_path / "audit", clock=clock, process=DEAD)
+    dead.backend.faults.add(Fault(FaultKind.IGNORED, "variants", times=1))
+    await dead.done(SetWeight(FRAUD, 2500))
+    lines = segment(tmp_path / "audit").read_bytes().splitlines(keepends=True)[:2]
+    dead.log.close()
+    segment(tmp_path / "audit").write_bytes(b"".join(lines))
+    later = bench(tmp_path / "audit", backend=dead.backend, clock=clock, process=DEAD, seed=3)
+    await later.done(SetWeight(FRAUD, 500))
+    later.backend.endpoints[FRAUD] = replace(later.endpoint, stamp=None)
+    seat = _after(tmp_path, later, records=4)
+    assert [record.kind for record in seat.log.read()] == ["intent", "sent"] * 2
+    await seat.desk.reconcile()
+    assert await seat.desk.reconcile() == ()
+    first, second = [item.intent_id for item in seat.log.read() if item.kind == "intent"]
+    found = {item.intent_id: item.section("result")["status"] for item in seat.log.read() if item.kind == "reconciled"}
+    assert found == {first: "superseded", second: "applied"}
+
+
 # --- until when it may still arrive ------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,9 @@ def freshness(situation: Situation, endpoint: Endpoint) -> Check:
     if age > READ_MAX_AGE:
         reason = f"{endpoint.ref} was last read {age.total_seconds():.0f} s ago"
         raise No("stale", reason, "a plan needs a fresh read: is its connection up?")
+    if age < -READ_MAX_AGE:
+        reason = f"{endpoint.ref} was last read at a time that is still to come: nobody knows how long ago"
+        raise No("stale", reason, "was the clock set back? a plan needs a read made since")
     return Check("fresh", CheckStatus.PASS, f"read {max(age.total_seconds(), 0):.0f} s ago")
 
 

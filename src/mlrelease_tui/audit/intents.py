@@ -25,7 +25,8 @@ ANSWERED: Final = frozenset({"verified", "rejected", "failed"})
 class OpenIntent:
     """An intent without an end. `followed_by` holds what was recorded about it since, in order.
 
-    `overtaken_by` is the outcome of the latest intent on the same target that began after it and was applied.
+    `overtaken_by` is the outcome, or what was found out later, of the latest intent on the same target that began after it and was
+    applied.
     """
 
     intent: AuditRecord
@@ -99,7 +100,7 @@ def find_open(records: Iterable[AuditRecord], *, proc: Path = Path("/proc")) -> 
                 del courses[intent_id]
             else:
                 courses[intent_id].followed_by.append(record)
-        if record.kind == "outcome" and status == "applied":
+        if record.kind in {"outcome", "reconciled"} and status == "applied":
             _overtake(courses.values(), record, numbers.get(intent_id, -1))
     return tuple(
         OpenIntent(
