@@ -115,7 +115,19 @@ def test_another_configuration_has_another_fleet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"version": 999}', b"\xff\xfe", b"{" * 100_000, b'{"version":"1"}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"version": 999}',
+        b"\xff\xfe",
+        b"{" * 100_000,
+        b'{"x": ' + b"[" * 100_000,
+        b'{"version":"1"}',
+    ],
 )
 def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
     path = saved(tmp_path)

@@ -105,7 +105,7 @@ def load(path: Path, *, config: str, now: datetime) -> State:
     try:
         with os.fdopen(_open(path), "rb") as file:
             kept = _harmless(msgspec.json.decode(file.read(MAX_BYTES), type=LastKnown, dec_hook=_decode))
-    except (OSError, msgspec.MsgspecError, ValueError, TypeError):
+    except (OSError, msgspec.MsgspecError, ValueError, TypeError, RecursionError):
         return State()
     if kept.version != VERSION or kept.config != config:
         return State()
