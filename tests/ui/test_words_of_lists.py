@@ -12,7 +12,12 @@ from tests.ui.driver import driving
 
 from mlrelease_tui.domain.connection import LinkState
 from mlrelease_tui.domain.refs import ModelRef
+from mlrelease_tui.domain.rollout import Phase, Stamp, Verb
 from mlrelease_tui.domain.text import SafeText
+from mlrelease_tui.presentation import fleet, rollouts
+from mlrelease_tui.presentation.glyphs import UNICODE
+from mlrelease_tui.presentation.lines import Role
+from mlrelease_tui.store import select
 from mlrelease_tui.store.facts import ReadFailed, SamplesObserved, VersionsObserved
 from mlrelease_tui.store.state import Freshness, State
 
@@ -128,3 +133,22 @@ async def test_a_connection_of_which_a_part_is_not_read_is_not_fresh() -> None:
         row = driver.line_with("~STALE")
         assert "prod-eu" in row
         assert "fresh" not in row
+
+
+def test_nothing_of_what_is_not_read_is_green() -> None:
+    state = unreachable("prod-eu")
+    for ref in state.endpoints:
+        status = select.status_of(state, ref, scenes.NOW)
+        assert status is not None
+        if ref.connection != "prod-eu":
+            continue
+        back = replace(status.endpoint.rollout, phase=Phase.COMPLETE)
+        stamp = Stamp("0199", Verb.ROLLBACK, SafeText("anna"), SafeText(""), scenes.NOW)
+        returned = replace(status, endpoint=replace(status.endpoint, rollout=back, stamp=stamp))
+        drawn = [
+            *fleet.cells(status, scenes.NOW, UNICODE, None).values(),
+            *rollouts.cells(status, scenes.NOW, UNICODE).values(),
+            *(span for row in rollouts.detail(status, {}, (), scenes.NOW, UNICODE, 120) for span in row),
+            *(span for row in fleet.note(returned, scenes.NOW, UNICODE, 120) for span in row),
+        ]
+        assert [span.text for span in drawn if span.role is Role.OK] == []

@@ -194,7 +194,8 @@ def _moves(status: EndpointStatus, press: Callable[[str], str]) -> list[Span | s
         stamp = status.endpoint.stamp
         if stamp is not None and stamp.verb == Verb.ROLLBACK:
             stable = status.endpoint.stable
-            return [Span(f" rolled back to {words.version(stable.version if stable else '')}  ", Role.OK)]
+            role = Role.OK if status.stale_since is None else Role.STALE
+            return [Span(f" rolled back to {words.version(stable.version if stable else '')}  ", role)]
         return good
     onward: list[Span | str] = []
     if status.severity not in {Severity.CRIT, Severity.STALE}:

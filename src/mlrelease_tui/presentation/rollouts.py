@@ -43,6 +43,11 @@ PHASE_ROLES: Final = {
 }
 
 
+def _phase_role(status: EndpointStatus) -> Role:
+    """What goes well as far as was read is not green once it is not read."""
+    return PHASE_ROLES[status.endpoint.rollout.phase] if status.stale_since is None else Role.STALE
+
+
 def step(rollout: Rollout) -> str:
     """ "2/4": the step being taken, counted from one; "-" where there are no steps."""
     if rollout.step_index is None or not rollout.steps:
@@ -59,7 +64,7 @@ def cells(status: EndpointStatus, now: datetime, glyphs: Glyphs) -> dict[str, Sp
         "endpoint": Span(status.ref.name, Role.STRONG),
         "connection": Span(status.ref.connection),
         "version": Span(words.versions(status.endpoint, glyphs), Role.CANARY),
-        "phase": Span(rollout.phase.value, PHASE_ROLES[rollout.phase]),
+        "phase": Span(rollout.phase.value, _phase_role(status)),
         "step": Span(step(rollout)),
         "canary": known(words.weight(canary.weight_bp if canary else None), status),
         "started": Span(age(rollout.started_at, now)),
@@ -80,7 +85,7 @@ def detail(
         f" {words.version(rollout.from_version)} {glyphs.arrow} ",
         Span(words.version(rollout.to_version), Role.CANARY),
         f"  step {step(rollout)}  ",
-        Span(rollout.phase.value.upper(), PHASE_ROLES[rollout.phase]),
+        Span(rollout.phase.value.upper(), _phase_role(status)),
         Span(f"  by {stamp.by} {clock(stamp.at, now) if stamp.at else ''}" if stamp else "", Role.MUTED),
     )
     rows = [head, *steps(status, glyphs, width)]
