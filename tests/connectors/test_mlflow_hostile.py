@@ -17,8 +17,11 @@ from mlrelease_tui.connectors.api import Credential
 from mlrelease_tui.connectors.mlflow import answers
 from mlrelease_tui.connectors.mlflow.registry import Payload
 from mlrelease_tui.domain.connection import LinkState
+from mlrelease_tui.domain.models import ModelVersion, Readiness
+from mlrelease_tui.domain.refs import VersionRef
 from mlrelease_tui.domain.secret import Credential as OwnCredential
 from mlrelease_tui.domain.secret import Secret
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ReleaseError, Unauthenticated, UnexpectedAnswer, Unreachable
 
 pytestmark = pytest.mark.real
@@ -122,6 +125,19 @@ async def test_a_large_answer_is_read_beside_the_loop() -> None:
         await registry.close()
     assert len(threads) == 1
     assert threads[0] != threading.main_thread().name
+
+
+@pytest.mark.parametrize("data", ["x", 7, [], [{}], True])
+async def test_a_run_whose_data_are_none_is_unexpected(data: object) -> None:
+    def answer(head: str) -> bytes:
+        return said_json({"run": {"info": {}, "data": data}}) if "runs/get" in head else said(404)
+
+    version = ModelVersion(VersionRef(ref("m"), "1"), Readiness.READY, run_id=SafeText("r"))
+    async with ScriptedServer(answer) as server:
+        registry = connector_to(server.url)
+        with pytest.raises(UnexpectedAnswer):
+            await registry.lineage(version)
+        await registry.close()
 
 
 # --- the way there ----------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class MlflowConnector:
         (run_id, run), mlmodel = await asyncio.gather(
             self._run_of(version, deadline), self._artifact_text(name, number, deadline)
         )
-        info, data = (parse.object_of(run, "info"), run.get("data") or {}) if run else ({}, {})
+        info, data = (parse.object_of(run, "info"), parse.part_of(run, "data")) if run else ({}, {})
         tags = parse.tags_of(data)
         known = signature.from_mlmodel(mlmodel)
         if known == signature.NO_SIGNATURE:

@@ -209,6 +209,11 @@ def object_of(payload: Payload, key: str) -> Payload:
     return value
 
 
+def part_of(payload: Payload, key: str) -> Payload:
+    """An object that may be missing."""
+    return {} if payload.get(key) is None else object_of(payload, key)
+
+
 def _objects(payload: Payload, key: str) -> tuple[Payload, ...]:
     """The objects of a list that may be missing, as protobuf's JSON leaves out what is empty."""
     value: Any = payload.get(key)
