@@ -17,10 +17,12 @@ from tests.connectors.load import Connection, Tally, send_many, steady_load
 from tests.connectors.traefik_host import TraefikHost, split, traefik_host, until
 
 from mlrelease_tui.errors import Rejected, Unauthenticated, UnexpectedAnswer
-from mlrelease_tui.routing.api import Drifted, TrafficPlan
+from mlrelease_tui.routing.api import Drifted, TrafficPlan, Unconfirmed
+from mlrelease_tui.routing.traefik import TraefikRouter
 from mlrelease_tui.routing.traefik_api import TraefikApi
 from mlrelease_tui.routing.traefik_directory import RoutesDirectory
 from mlrelease_tui.routing.traefik_document import Document, RouteEntry
+from mlrelease_tui.routing.traefik_process import refusal_in
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -332,3 +334,28 @@ async def _heals(host: TraefikHost, plan: TrafficPlan) -> None:
     assert (await host.router.read(plan.route)).drift == ""
     tally: Tally = await send_many(host.url(plan.route), 20)
     assert tally.by_name.total() == 20
+
+
+async def test_what_traefik_has_against_the_document_is_told(host: TraefikHost, pair: tuple[Backend, Backend]) -> None:
+    plan = (await host.serve(split("refused", *pair, 1_000))).plan
+    log = host.process.log_file
+    router = host.another_router(confirm_s=1.0, refusal=lambda: refusal_in(log, host.store.file))
+    # An entry of somebody else's, which Traefik does not know: it takes nothing of the document any more.
+    outer = json.loads(host.store.file.read_text())
+    outer["http"]["middlewares"]["theirs"] = {"nonsense": {}}
+    await host.store.write(json.dumps(outer), host.store.last_good.read_text())
+
+    with pytest.raises(Unconfirmed, match="Traefik refuses the document: 'field not found, node: nonsense'"):
+        await router.apply(plan.with_weights(v1=5_000, v2=5_000), plan.generation)
+    assert "field not found, node: nonsense" in (await router.read("refused")).drift
+
+    outer = json.loads(host.store.file.read_text())
+    del outer["http"]["middlewares"]["theirs"]
+    await host.store.write(json.dumps(outer), host.store.last_good.read_text())
+    await until(lambda: _agrees(router, "refused"))
+    assert refusal_in(log, host.store.path / "absent") == ""
+    await router.aclose()
+
+
+async def _agrees(router: TraefikRouter, route: str) -> bool:
+    return (await router.read(route)).drift == ""

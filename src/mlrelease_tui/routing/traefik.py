@@ -55,7 +55,8 @@ class TraefikRouter:
     """One Traefik host: a document store, and the API that shows what became of it. Implements `Router`.
 
     `confirm_s`: how long `apply` waits for the read-back. `lock_s`: how long for another writer. `probe` None: servers
-    cannot be reached from here (a remote Docker host), so only the router's own health check speaks of them.
+    cannot be reached from here (a remote Docker host), so only the router's own health check speaks of them. `refusal`: why
+    Traefik does not take the document, where its log is at hand, "" where it took it.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TraefikRouter:
         confirm_s: float = 5.0,
         lock_s: float = 8.0,
         probe: Probe | None = probe_server,
+        refusal: Callable[[], str] | None = None,
         now: Callable[[], datetime] = _utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +78,7 @@ class TraefikRouter:
         self._confirm_s = confirm_s
         self._lock_s = lock_s
         self._probe = probe
+        self._refusal = refusal
         self._now = now
         self._monotonic = monotonic
         self._seen_drained: dict[tuple[str, str], datetime | None] = {}
@@ -104,7 +107,7 @@ class TraefikRouter:
         except BackendError as failure:
             error = str(failure)
         if entry and not error:
-            drift = unlike_live(entry, live)
+            drift = await self._explained(unlike_live(entry, live))
         plan = entry.plan if entry else None
         return Observed(
             route=route,
@@ -346,11 +349,18 @@ class TraefikRouter:
             if self._monotonic() >= deadline:
                 raise Unconfirmed(
                     f"generation {wanted.plan.generation} of route {wanted.plan.route} is written, but was not seen "
-                    f"in force within {self._confirm_s:g} s: {reason}",
+                    f"in force within {self._confirm_s:g} s: {await self._explained(reason)}",
                     hint="read the route again; it takes effect as soon as Traefik loads its document",
                 )
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 0.1)
+
+    async def _explained(self, difference: str) -> str:
+        """How the router differs from the document, with what it says itself against taking that one."""
+        if not difference or self._refusal is None:
+            return difference
+        said = await asyncio.to_thread(self._refusal)
+        return f"{difference}; Traefik refuses the document: {said[:200]!a}" if said else difference
 
 
 def _split_words(plan: TrafficPlan) -> str:

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.4, 0.6,
 
 _PORT_ATTEMPTS = 5
 _LOG_MEGABYTES = 5
+_REFUSAL = re.compile(r'(?P<at>\S+) ERR .*?\berror="(?P<error>(?:[^"\\]|\\.)*)".*\bproviderName=file\b')
 # How long a start waits for the stored routes to be served, once Traefik answers; a damaged document never is.
 _ROUTES_LOADED_S = 2.0
 
@@ -102,6 +105,37 @@ def static_configuration(
             "file": {"filename": str(routes_directory / FILE_NAME), "watch": True},
         },
     }
+
+
+def refusal_in(log: Path, document: Path) -> str:
+    """Why a Traefik of ours does not take its document as it is now, in the words of its log; "" where it says nothing of that.
+
+    Traefik then goes on with what it took last, and its API tells nothing of it. Text from outside: escape it before you show it.
+    """
+    try:
+        written = int(document.stat().st_mtime)
+    except OSError:
+        return ""
+    said = [found for line in log_tail(log, 50).splitlines() if (found := _REFUSAL.match(line))]
+    if not said:
+        return ""
+    try:
+        at = datetime.fromisoformat(said[-1]["at"]).timestamp()
+    except ValueError:
+        return ""
+    # The log counts in whole seconds.
+    return said[-1]["error"].replace(f"{document}: ", "") if at >= written else ""
+
+
+def log_tail(log: Path, lines: int) -> str:
+    """The last lines of a log; "" where there is none. Text from outside: escape it before you show it."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - 16_384, 0))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
 
 
 class TraefikProcess:
@@ -186,14 +220,8 @@ class TraefikProcess:
         await self.stop(grace_s=0.0)
 
     def log_tail(self, lines: int = 5) -> str:
-        """The last lines of its log; "" where there is none. Text from outside: escape it before you show it."""
-        try:
-            with self.log_file.open("rb") as file:
-                file.seek(max(self.log_file.stat().st_size - 16_384, 0))
-                text = file.read().decode("utf-8", errors="replace")
-        except OSError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+        """The last lines of its log, see `log_tail`."""
+        return log_tail(self.log_file, lines)
 
     def _make_directories(self) -> None:
         for path in (self.data_dir, self.routes_directory):

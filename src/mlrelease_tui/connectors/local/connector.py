@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from mlrelease_tui.connectors._blocking import BlockingPool
@@ -41,7 +42,7 @@ from mlrelease_tui.routing.api import Observed
 from mlrelease_tui.routing.traefik import TraefikRouter
 from mlrelease_tui.routing.traefik_api import TraefikApi
 from mlrelease_tui.routing.traefik_directory import FILE_NAME, RoutesDirectory
-from mlrelease_tui.routing.traefik_process import TraefikAddresses
+from mlrelease_tui.routing.traefik_process import TraefikAddresses, refusal_in
 
 KIND = "local"
 _WATCH_S = 1.0
@@ -198,6 +199,7 @@ class LocalConnector:
             confirm_s=min(5.0, bound_s),
             lock_s=min(5.0, bound_s),
             probe=presence(self._layout, self._pool, bound_s),
+            refusal=partial(refusal_in, self._layout.traefik_log, self._layout.routes / FILE_NAME),
             now=self._settings.now,
         )
         self._addresses = addresses
