@@ -22,6 +22,7 @@ from mlrelease_tui.domain.plan import Check, CheckStatus, Level, Outcome, Plan, 
 from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.status import Binding
+from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.store.facts import BindingsConfigured, ConnectionObserved, EndpointObserved
 
 RULES = Rules(floor=lambda environment, _verb: Level.NAME if environment == "production" else Level.READ)
@@ -178,3 +179,25 @@ async def test_the_version_of_a_step_that_named_none_is_recorded(tmp_path: Path)
     assert isinstance(plan, Plan)
     await seat.submitted(plan)
     assert {str(item.section("model").get("version")) for item in seat.log.read()} == {"3"}
+
+
+# --- who we are to a backend -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("age", "known_as"), [(0, {"world": "svc-release"}), (3600, None)], ids=["now", "last run"])
+async def test_what_a_backend_calls_us_is_recorded_with_the_intent(
+    tmp_path: Path, age: int, known_as: Mapping[str, str] | None
+) -> None:
+    seat = bench(tmp_path)
+    health = ConnectionHealth(
+        "world",
+        "fake",
+        LinkState.OK,
+        identity=SafeText("svc-release"),
+        observed_at=seat.clock.now() - timedelta(seconds=age),
+    )
+    seat.store.emit(ConnectionObserved(health))
+    await seat.done(SetWeight(FRAUD, 2500))
+    (intent,) = [item for item in seat.log.read() if item.kind == "intent"]
+    assert intent.section("actor").get("known_as") == known_as
+    assert intent.section("actor")["name"] == "ana"

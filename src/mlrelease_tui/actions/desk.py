@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -62,7 +62,8 @@ class Desk:
         self._lifetime = lifetime
         self._pace = pace or Pace()
         self._reader = Reader(connectors, store.emit)
-        self._executor = Executor(self._reader, journal, store.emit, self._access, self._pace)
+        self._began = self._pace.now()
+        self._executor = Executor(self._reader, journal, store.emit, self._access, self._pace, self._known_as)
         self._reconciler = Reconciler(journal, self._reader, self._pace, lambda: {item.intent_id for item in self.busy})
         self._armed_until_s = float("inf")
         self._over: set[TargetRef] = set()
@@ -127,6 +128,15 @@ class Desk:
     async def disarm(self) -> None:
         """Read-only again, at once."""
         self._store.emit(AccessChanged(replace(self._store.state.access, armed_until=None)))
+
+    def _known_as(self, connections: Iterable[str]) -> Mapping[str, str]:
+        """What these backends call us, where they said so in this session: an earlier one may have been somebody else's."""
+        found = {name: self._store.state.connections.get(name) for name in connections}
+        return {
+            name: str(health.identity)
+            for name, health in found.items()
+            if health is not None and health.identity and health.observed_at and health.observed_at >= self._began
+        }
 
     # --- plans --------------------------------------------------------------------------------------------------------
 

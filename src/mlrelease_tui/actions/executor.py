@@ -6,7 +6,7 @@ Nothing is sent before the intent is on disk. No write is sent twice: where an a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -45,7 +45,10 @@ CALLED_OFF: Final = Refusal("called_off", "nothing was sent: it was called off b
 
 
 class Executor:
-    """Runs plans. One instance serves many at once; whoever calls sees to one plan per target."""
+    """Runs plans. One instance serves many at once; whoever calls sees to one plan per target.
+
+    `known_as` tells what each of some connections calls us, as far as that is known.
+    """
 
     def __init__(
         self,
@@ -54,11 +57,13 @@ class Executor:
         emit: Callable[[Fact], None],
         access: Callable[[], Access],
         pace: Pace | None = None,
+        known_as: Callable[[Iterable[str]], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._reader = reader
         self._journal = journal
         self._emit = emit
         self._access = access
+        self._known_as = known_as
         self._pace = pace or Pace()
         self._looks = Looks(reader, self._pace)
         self._ways: dict[str, asyncio.Event] = {}
@@ -107,7 +112,8 @@ class Executor:
         run = Run(plan, mark, progress, before)
         self._emit(ActionProgressed(progress))
         try:
-            await asyncio.to_thread(self._journal.intent, intent_id, plan, why=why, typed=typed)
+            known_as = self._known_as(step.connection for step in plan.steps)
+            await asyncio.to_thread(self._journal.intent, intent_id, plan, why=why, typed=typed, known_as=known_as)
         except NotDurable as error:
             not_sent = f"nothing was sent: {error.message}"
             self._progress(run, Stage.ENDED, outcome_of(run, OutcomeKind.REJECTED, not_sent))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from mlrelease_tui.audit.intents import OpenIntent, open_intents
@@ -42,9 +43,14 @@ class Journal:
     def new_intent_id(self) -> str:
         return self._log.new_id()
 
-    def intent(self, intent_id: str, plan: Plan, *, why: str, typed: str) -> None:
-        """The wish and the exact writes, durable before anything leaves. A full disk does not stop a way back to safety."""
-        body = {
+    def intent(
+        self, intent_id: str, plan: Plan, *, why: str, typed: str, known_as: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """The wish and the exact writes, durable before anything leaves. A full disk does not stop a way back to safety.
+
+        `known_as` is what each backend calls us, by connection; what is not known is absent.
+        """
+        body: dict[str, Any] = {
             **_subject(plan),
             "action": {
                 **_action(plan, intent_id),
@@ -57,6 +63,8 @@ class Journal:
             "why": {"reason": why},
             "confirm": {"level": int(plan.level), "typed": bool(typed)},
         }
+        if known_as:
+            body["actor"] = {"known_as": dict(known_as)}
         self._begun.add(intent_id)
         self._log.append("intent", body, use_reserve=plan.direction is Direction.SAFE, record_id=intent_id)
 
