@@ -142,16 +142,21 @@ def kill_leftovers(directory: Path, *, wait_s: float = 5.0) -> int:
     return len(found)
 
 
-def kill_run(run: str) -> None:
-    """Kill whatever one start of a process has left, in whichever session it hid: it would keep the port, or the memory."""
-    _kill(_marked(RUN_MARK, run))
+def kill_run(run: str, started: int) -> None:
+    """Kill whatever one start of a process has left, in whichever session it hid: it would keep the port, or the memory.
+
+    `started` is that process's own, in the clock ticks of `start_ticks`: who began before it need not be looked at.
+    """
+    _kill(_marked(RUN_MARK, run, since=started))
 
 
-def _marked(name: str, value: str) -> tuple[psutil.Process, ...]:
+def _marked(name: str, value: str, *, since: int = 0) -> tuple[psutil.Process, ...]:
     found = []
     for process in psutil.process_iter():
+        if process.pid == os.getpid() or start_ticks(process.pid) < since:
+            continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(name) == value:
+            if process.environ().get(name) == value:
                 found.append(process)
     return tuple(found)
 

@@ -149,7 +149,7 @@ class SupervisedProcess:
         child = self._child
         if child is not None and has_ended(child):
             code = reap(child)
-            kill_run(self._run)
+            kill_run(self._run, self._started)
             self._ended(code)
         if self._stop_at is not None:
             self._stopping()
