@@ -183,6 +183,36 @@ def test_a_moment_that_is_none_is_a_usage_error(shell: Shell, since: str) -> Non
     assert "is no moment" in answer.error["message"]
 
 
+# --- a file that is wrong ---------------------------------------------------------------------------------------------
+
+TOKEN = "ghp_" + "s3cretcanary" * 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TOKEN} = 1",
+        f'[connections.registry]\nkind = "fake"\n{TOKEN} = true',
+        f'[connections.registry]\nkind = "fake"\ncredential = {{ {TOKEN} = true }}',
+        f"[{TOKEN}]\na = 1",
+        f'[connections.registry]\nkind = "{TOKEN}"',
+        f'[connections.registry]\nkind = "fake"\nenvironment = "{TOKEN}"',
+        f"{TOKEN} = 1\n{TOKEN} = 2",
+    ],
+)
+def test_a_secret_that_was_pasted_where_a_key_belongs_is_not_told(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, WHERE, {"HOME": "/h"})
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.line > 0
+
+
+def test_a_number_that_is_too_long_is_told_with_its_line() -> None:
+    with pytest.raises(ConfigError, match="a number is too long") as caught:
+        parse(f"[policy]\n\narm_minutes = {'9' * 5000}\n", WHERE, {"HOME": "/h"})
+    assert caught.value.line == 3
+
+
 # --- a umask that hides nothing ---------------------------------------------------------------------------------------
 
 

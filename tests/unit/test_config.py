@@ -306,7 +306,7 @@ def test_a_bad_file_names_line_key_and_remedy(old: str, new: str, line: int, mes
         ('state_dir = "a\\u0000b"', 1, "without control characters"),
         ("a" + ".a" * 40 + " = 1", 1, "nested more than 24 deep"),
         ("\n\na = " + "[" * 5000 + "]" * 5000, 3, "nested more than 24 deep"),
-        ("a = " + "9" * 5000, 0, "a number is too long"),
+        ("a = " + "9" * 5000, 1, "a number is too long"),
     ],
 )
 def test_bad_settings(text: str, line: int, message: str) -> None:

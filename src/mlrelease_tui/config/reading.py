@@ -190,8 +190,12 @@ def _tables(document: str, path: Path, lines: KeyLines) -> dict[str, Any]:
             line=line,
         ) from None
     except (ValueError, RecursionError):
+        # Python converts no number of more than 4300 digits, and does not say where it stands.
+        found = re.search(r"[0-9_]{4300,}", document)
         raise ConfigError(
-            "is not valid TOML: a number is too long, or values are nested too deep", path=str(path)
+            "is not valid TOML: a number is too long, or values are nested too deep",
+            path=str(path),
+            line=document.count("\n", 0, found.start()) + 1 if found else 0,
         ) from None
 
 

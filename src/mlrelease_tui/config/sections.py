@@ -30,8 +30,10 @@ from mlrelease_tui.config.model import (
 )
 from mlrelease_tui.config.schema import BadValue, Check, Declared, KnownKeys, LooksSecret
 from mlrelease_tui.domain.level import Level
+from mlrelease_tui.domain.redaction import looks_like_token
 from mlrelease_tui.domain.refs import EndpointRef, ModelRef
 from mlrelease_tui.domain.rollout import Verb
+from mlrelease_tui.domain.secret import HIDDEN
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ConfigError
 
@@ -348,11 +350,14 @@ class Sections:
 
 
 def dotted(keys: KeyPath) -> str:
-    """A key path as TOML writes it: `connections."a b".url`; `bindings[0].model` for an element of an array."""
+    """A key path as TOML writes it: `connections."a b".url`; `bindings[0].model` for an element of an array. A secret that was
+    pasted where a key belongs is hidden."""
     out = ""
     for key in keys:
         if isinstance(key, int):
             out += f"[{key}]"
+        elif looks_like_token(key):
+            out += ("." if out else "") + HIDDEN
         else:
             out += ("." if out else "") + (key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else f'"{SafeText(key)}"')
     return out
