@@ -124,3 +124,18 @@ async def test_the_footer_says_what_the_arming_key_does_now() -> None:
         assert "W disarm" in driver.lines[-1]
         await driver.press("app.arm")
         assert "[READ-ONLY]" in driver.lines[0]
+
+
+async def test_what_is_closed_draws_nothing_any_more() -> None:
+    """A draw that was asked for before may come after: a resize and Esc right behind it."""
+    async with driving(scenes.degraded()) as driver:
+        await driver.press("endpoint.rollback")
+        panel = await driver.plan.ready()
+        await driver.press("plan.cancel")
+        panel.look(Access(locked="no"))
+        await driver.press("endpoint.explain")
+        page = driver.app.screen
+        assert isinstance(page, PageScreen)
+        await driver.key("escape")
+        page.redraw()
+        assert driver.app.is_running

@@ -109,7 +109,7 @@ class FramedScreen(Screen[None]):
     def refresh_view(self, state: State, now: datetime, flags: Flags) -> None:
         """Draw everything from `state`. Cheap where nothing changed: only differing cells are sent."""
         self.state, self.at, self.flags = state, now, flags
-        if not self.is_mounted:
+        if not self.is_mounted or not self.display:
             return
         self._slices.run(self._look(state, now), whole=len(state.endpoints) <= AT_ONCE)
         self._draw()
@@ -122,7 +122,7 @@ class FramedScreen(Screen[None]):
         self._judged = judged
 
     def _looked(self) -> None:
-        if self.is_mounted:
+        if self.is_mounted and self.display:
             self._draw()
             self.post_message(self.Looked())
 

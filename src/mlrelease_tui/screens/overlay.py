@@ -116,7 +116,7 @@ class PageScreen(Screen[None]):
         return self._tabs[self._at]
 
     def redraw(self) -> None:
-        if not self.is_mounted:
+        if not self.is_mounted or not self.display:
             return
         cells = max(self.size.width, 40)
         self.query_one("#page-title", Bar).show([self._heading(cells)])

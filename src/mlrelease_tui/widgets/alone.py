@@ -44,6 +44,10 @@ class Alone:
 
     def _look_behind(self, pending: Timer) -> None:
         """Whether a key came right behind and waits, at the app or at the focus, to be handled: let it be first."""
+        if not self._owner.display:
+            # It was closed meanwhile, and its focus with it.
+            self._pending = None
+            return
         focus = self._focus()
         self._owner.app.call_later(lambda: focus.call_later(self._end, pending))
 

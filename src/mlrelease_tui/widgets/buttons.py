@@ -37,3 +37,9 @@ class Buttons(Canvas, can_focus=True):
 
     def on_paste(self, event: Paste) -> None:
         event.stop()
+
+
+def drop(event: Key) -> None:
+    """Let a key do nothing, whatever it is bound to."""
+    event.stop()
+    event.prevent_default()

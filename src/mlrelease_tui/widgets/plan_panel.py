@@ -34,7 +34,7 @@ from mlrelease_tui.presentation.glyphs import Glyphs
 from mlrelease_tui.presentation.lines import Line, Role, Span, clip, line, spread, width
 from mlrelease_tui.widgets import keys
 from mlrelease_tui.widgets.alone import Alone
-from mlrelease_tui.widgets.buttons import Buttons
+from mlrelease_tui.widgets.buttons import Buttons, drop
 from mlrelease_tui.widgets.fields import Field, TypedField
 from mlrelease_tui.widgets.menu import Menu
 from mlrelease_tui.widgets.sheet import Sheet
@@ -208,17 +208,14 @@ class PlanPanel(Vertical):
         if self._alone.pending:
             self._alone.give_up()
             self._say("another key came with y: nothing was sent")
-            event.stop()
-            event.prevent_default()
+            drop(event)
             return
-        if self._deaf:
-            event.stop()
-            event.prevent_default()
+        if self._deaf or not self.display:
+            drop(event)
             return
         bound = self.screen.active_bindings.get(event.key)
         if bound is not None and bound.node is self and bound.binding.action == "send":
-            event.stop()
-            event.prevent_default()
+            drop(event)
             self.action_send()
 
     @property
@@ -334,7 +331,8 @@ class PlanPanel(Vertical):
         self._draw()
 
     def _draw(self) -> None:
-        if not self.is_mounted:
+        if not self.is_mounted or not self.display:
+            # Asked for before it was there, or after it was closed: its lines are gone before itself.
             return
         cells = max(self.size.width, LEAST_CELLS)
         heading, lines = self._content(cells)
