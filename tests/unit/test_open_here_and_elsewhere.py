@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.release_parts import FRAUD, Bench, VirtualClock, bench, connector_of, world
 
+from mlrelease_tui.actions.looking import LOST_ANSWER_S
 from mlrelease_tui.actions.reconcile import UNSEEN_LIFE_S
 from mlrelease_tui.audit.identity import this_process
 from mlrelease_tui.connectors.api import Connector, Receipt
@@ -48,6 +49,11 @@ async def test_what_another_session_began_after_our_start_is_known_to_the_next_p
     assert refusal.code == "busy"
     assert "weight of world/ml/fraud is under way" in refusal.reason
     assert "by ben" in refusal.reason
+    # What left a moment ago may be answered any moment; a way back waits for that, and not for ever.
+    assert (await ana.refused(RollBack(FRAUD))).code == "busy"
+    clock.elapsed_s = LOST_ANSWER_S
+    back = await ana.planned(RollBack(FRAUD))
+    assert any("by ben: it waits for its answer, or to be seen" in warning for warning in back.warnings)
     go.set()
     outcome = await sent
     assert isinstance(outcome, Outcome)

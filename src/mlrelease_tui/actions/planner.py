@@ -71,7 +71,7 @@ def _nothing_else_open(intent: Intent, situation: Situation, notes: Notes) -> No
             reason = f"{action.verb} of {target} is under way in process {action.pid}, by {action.actor}"
             if not safe or not action.sent_steps or action.settling(situation.now):
                 raise No("busy", reason, "wait for its outcome")
-            notes.warnings.append(f"{reason}: it was answered, and waits to be seen")
+            notes.warnings.append(f"{reason}: it waits for its answer, or to be seen")
 
 
 def _nothing_arriving(intent: Intent, situation: Situation) -> None:

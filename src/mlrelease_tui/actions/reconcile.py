@@ -84,9 +84,7 @@ class Reconciler:
             action = replace(action, alive=intent.intent_id in self._under_way())
         if action.alive and intent.life == "unknown" and self._silent_s(intent) >= UNSEEN_LIFE_S:
             action = replace(action, alive=False)
-        if action.alive:
-            return action
-        seen = SafeText(self._seen.get(intent.intent_id, ""))
+        seen = SafeText("" if action.alive else self._seen.get(intent.intent_id, ""))
         return replace(action, settles_at=self._settles_at(intent), seen=seen)
 
     def _silent_s(self, intent: OpenIntent) -> float:
