@@ -23,7 +23,8 @@ from mlrelease_tui.domain.refs import EndpointRef
 from mlrelease_tui.domain.rollout import Endpoint
 from mlrelease_tui.domain.status import Binding
 from mlrelease_tui.domain.text import SafeText
-from mlrelease_tui.store.facts import BindingsConfigured, ConnectionObserved, EndpointObserved
+from mlrelease_tui.domain.verdict import Verdict, VerdictKind
+from mlrelease_tui.store.facts import BindingsConfigured, ConnectionObserved, EndpointObserved, VerdictReached
 
 RULES = Rules(floor=lambda environment, _verb: Level.NAME if environment == "production" else Level.READ)
 CHAMPION = MoveAlias(FRAUD_MODEL, "champion", "2")
@@ -201,3 +202,34 @@ async def test_what_a_backend_calls_us_is_recorded_with_the_intent(
     (intent,) = [item for item in seat.log.read() if item.kind == "intent"]
     assert intent.section("actor").get("known_as") == known_as
     assert intent.section("actor")["name"] == "ana"
+
+
+# --- what became of the canary meanwhile -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("intent", [SetWeight(FRAUD, 2500), PromoteVersion(FRAUD)], ids=lambda intent: intent.verb)
+async def test_a_canary_that_is_seen_to_hurt_after_the_plan_was_made_voids_what_goes_on_with_it(
+    tmp_path: Path, intent: SetWeight | PromoteVersion
+) -> None:
+    seat = bench(tmp_path)
+    plan, back = await seat.planned(intent), await seat.planned(SetWeight(FRAUD, 500))
+    assert plan.level < Level.NAME
+    seat.store.emit(VerdictReached(FRAUD, Verdict(VerdictKind.HARM, "errors 9% against 1%")))
+
+    refusal = await seat.desk.submit(plan, why="a test")
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "hurts"
+    assert "errors 9% against 1%" in refusal.reason
+    assert seat.backend.written == []
+    assert seat.kinds() == ["denied"]
+    assert (await seat.planned(intent)).level == Level.NAME, "planned anew it wants the name"
+    assert isinstance(await seat.desk.submit(back, why="a test"), Outcome), "the way back is no harder"
+
+
+async def test_who_confirmed_knowing_that_it_hurts_is_not_asked_twice(tmp_path: Path) -> None:
+    seat = bench(tmp_path)
+    await seat.planned(SetWeight(FRAUD, 2500))
+    seat.store.emit(VerdictReached(FRAUD, Verdict(VerdictKind.HARM, "errors 9% against 1%")))
+    plan = await seat.planned(SetWeight(FRAUD, 2500))
+    assert isinstance(await seat.desk.submit(plan, why="known, to be measured", typed="fraud"), Outcome)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Final, TypeVar
 
 from mlrelease_tui.actions.situation import Situation
 from mlrelease_tui.connectors.api import AliasMovable, Artifact, VersionSource
 from mlrelease_tui.domain.expectation import percent
 from mlrelease_tui.domain.models import Readiness
-from mlrelease_tui.domain.plan import Check, CheckStatus, Refusal, Write
+from mlrelease_tui.domain.plan import Check, CheckStatus, Direction, Level, Plan, Refusal, Write
 from mlrelease_tui.domain.policy import READ_MAX_AGE
-from mlrelease_tui.domain.refs import VersionRef
+from mlrelease_tui.domain.refs import EndpointRef, VersionRef
 from mlrelease_tui.domain.rollout import ALL_TRAFFIC_BP, Endpoint, GateResult, Verb, registered
 from mlrelease_tui.domain.verdict import VerdictKind
+from mlrelease_tui.store.select import status_of
+from mlrelease_tui.store.state import State
 
 
 class No(Exception):
@@ -89,6 +92,20 @@ def harm(situation: Situation, checks: list[Check]) -> bool:
         checks.append(Check("verdict", _VERDICT_STATUS.get(verdict.kind, CheckStatus.UNKNOWN), words))
     checks.extend(Check("guard", CheckStatus.FAIL, text) for text in broken)
     return bool(broken or unpassed) or (verdict is not None and verdict.kind is VerdictKind.HARM)
+
+
+def hurts_by_now(plan: Plan, state: State, now: datetime) -> Refusal | None:
+    """Why a plan that goes on with a canary wants to be confirmed harder than when it was made; None where it does not."""
+    if plan.direction is not Direction.FORWARD or plan.level >= Level.NAME or not isinstance(plan.target, EndpointRef):
+        return None
+    status = status_of(state, plan.target, now)
+    if status is None or not status.endpoint.rollout.in_flight:
+        return None
+    checks: list[Check] = []
+    if not harm(Situation(now, "", endpoint=status.endpoint, status=status), checks):
+        return None
+    seen = "; ".join(check.text for check in checks if check.status in {CheckStatus.FAIL, CheckStatus.WARN})
+    return Refusal("hurts", f"{plan.target.name} is seen to do harm since the plan was made: {seen}", "plan again")
 
 
 def _unpassed(situation: Situation) -> tuple[str, ...]:

@@ -8,21 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from mlrelease_tui.actions.checks import hurts_by_now
 from mlrelease_tui.actions.executor import Executor, Pace
 from mlrelease_tui.actions.journal import Journal
 from mlrelease_tui.actions.planner import plan as make_plan
 from mlrelease_tui.actions.reading import Reader, asked
 from mlrelease_tui.actions.reconcile import Reconciler
-from mlrelease_tui.actions.situation import Situation, unfinished_rollback
+from mlrelease_tui.actions.situation import Situation, unfinished_rollback, wanted_version
 from mlrelease_tui.connectors.api import Connector, EndpointSource, LineageSource, Rehearsable, VersionSource
 from mlrelease_tui.domain.action import ActionProgress, OpenAction
-from mlrelease_tui.domain.intents import EndpointIntent, Intent, MoveAlias, PromoteVersion, RollBack, ShadowVersion
+from mlrelease_tui.domain.intents import Intent, MoveAlias, PromoteVersion
 from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Check, CheckStatus, Direction, Level, Outcome, OutcomeKind, Plan, Refusal, Write
 from mlrelease_tui.domain.policy import PLAN_LIFETIME, Access, is_production
 from mlrelease_tui.domain.refs import ModelRef, TargetRef, VersionRef
-from mlrelease_tui.domain.rollout import Endpoint, Verb, registered
-from mlrelease_tui.domain.status import known_good_of
+from mlrelease_tui.domain.rollout import Verb, registered
 from mlrelease_tui.errors import NotDurable, NotFound, ReleaseError, TimedOut
 from mlrelease_tui.store.facts import AccessChanged, AuditObserved, OpenActionsObserved
 from mlrelease_tui.store.select import action_on, status_of
@@ -207,7 +207,7 @@ class Desk:
         model = binding.model if binding else endpoint.model
         if model is None:
             return situation
-        version = _wanted_version(intent, endpoint)
+        version = wanted_version(intent, endpoint)
         lineage = isinstance(intent, PromoteVersion)
         return await self._with_registry(situation, model, version, lineage=lineage)
 
@@ -296,6 +296,9 @@ class Desk:
 
     async def _carry_out(self, plan: Plan, *, why: str, typed: str) -> Outcome | Refusal:
         """The whole of an action, what follows it included: none of it waits for whoever asked."""
+        refusal = hurts_by_now(plan, self._store.state, self._pace.now())
+        if refusal is not None:
+            return await self._executor.deny(plan, refusal, why)
         result = await self._executor.execute(plan, by=self._journal.operator, why=why, typed=typed)
         self._over.add(plan.target)
         await self.refresh_audit()
@@ -368,18 +371,6 @@ class Desk:
 
     def _in_flight(self, target: TargetRef) -> ActionProgress | None:
         return action_on(self._store.state, target)
-
-
-def _wanted_version(intent: EndpointIntent, endpoint: Endpoint) -> str:
-    match intent:
-        case PromoteVersion():
-            return intent.version or (endpoint.rollout.to_version if endpoint.rollout.in_flight else "")
-        case RollBack():
-            return intent.version or known_good_of(endpoint)
-        case ShadowVersion():
-            return intent.version
-        case _:
-            return ""
 
 
 async def _version(registry: VersionSource, ref: ModelRef, version: str) -> ModelVersion | None:

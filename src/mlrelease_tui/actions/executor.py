@@ -102,8 +102,7 @@ class Executor:
         if refusal is None and plan.target in self._called_off:
             refusal = CALLED_OFF
         if refusal is not None:
-            await self._record_denied(plan, refusal, why)
-            return refusal
+            return await self.deny(plan, refusal, why)
         intent_id = await asyncio.to_thread(self._journal.new_intent_id)
         progress = ActionProgress(intent_id, plan, Stage.RECORDING, by, why, self._pace.now())
         before = next((item.stamp for item in looked if item.ref == plan.target), None)
@@ -127,9 +126,7 @@ class Executor:
     async def refused(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
         """Why `plan` may not be sent, which is recorded; None where it may. Its target is not looked at."""
         refusal = self._may_run(plan, why=why, typed=typed)
-        if refusal is not None:
-            await self._record_denied(plan, refusal, why)
-        return refusal
+        return await self.deny(plan, refusal, why) if refusal is not None else None
 
     def _may_run(self, plan: Plan, *, why: str, typed: str) -> Refusal | None:
         now = self._pace.now()
@@ -179,10 +176,11 @@ class Executor:
             return ""
         return f" (last written by {stamp.by}, {stamp.verb})" if stamp is not None else ""
 
-    async def _record_denied(self, plan: Plan, refusal: Refusal, why: str) -> None:
-        """A refused confirmation is worth a line; that the line can't be written changes nothing."""
+    async def deny(self, plan: Plan, refusal: Refusal, why: str) -> Refusal:
+        """A refused confirmation is worth a line; that the line can't be written changes nothing. Gives `refusal` back."""
         with suppress(NotDurable):
             await asyncio.to_thread(self._journal.denied, plan, refusal, why=why)
+        return refusal
 
     # --- the run ------------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mlrelease_tui.domain.action import ActionProgress, AuditEntry, OpenAction
+from mlrelease_tui.domain.intents import EndpointIntent, PromoteVersion, RollBack, ShadowVersion
 from mlrelease_tui.domain.models import Model, ModelVersion
 from mlrelease_tui.domain.plan import Level
 from mlrelease_tui.domain.policy import PLAN_LIFETIME, READ_ONLY, Access
 from mlrelease_tui.domain.rollout import Endpoint, Verb
-from mlrelease_tui.domain.status import EndpointStatus
+from mlrelease_tui.domain.status import EndpointStatus, known_good_of
 
 _COURSE: Final = frozenset({"intent", "sent", "step", "outcome", "reconciled"})
 _ENDED: Final = frozenset({"applied", "superseded"})
@@ -59,3 +60,16 @@ def unfinished_rollback(audit: Iterable[AuditEntry], target: str) -> str:
     model = latest.detail.get("model")
     version = model.get("version", "") if isinstance(model, Mapping) else ""
     return version if isinstance(version, str) else ""
+
+
+def wanted_version(intent: EndpointIntent, endpoint: Endpoint) -> str:
+    """The version that the intent would make users get; "" where it names none and none follows from the endpoint."""
+    match intent:
+        case PromoteVersion():
+            return intent.version or (endpoint.rollout.to_version if endpoint.rollout.in_flight else "")
+        case RollBack():
+            return intent.version or known_good_of(endpoint)
+        case ShadowVersion():
+            return intent.version
+        case _:
+            return ""
