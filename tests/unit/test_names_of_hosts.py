@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mlrelease_tui import hardening
+from mlrelease_tui.cli.loop import LOOKUPS, Loop
 from mlrelease_tui.cli.options import Options
 from mlrelease_tui.cli.session import with_program
-from mlrelease_tui.connectors._loop import LOOKUPS, Loop
 
 DEAD = "dead.invalid"
 PATIENCE_S = 30.0

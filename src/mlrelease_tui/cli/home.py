@@ -27,7 +27,7 @@ def open_app_or_status(options: Options, env: Mapping[str, str] = os.environ) ->
         return run_status(options, plain=True)
     ready_the_interpreter()
     from mlrelease_tui.cli.cockpit import run_cockpit
-    from mlrelease_tui.connectors._loop import Loop
+    from mlrelease_tui.cli.loop import Loop
 
     outset = outset_for_app(options, env)
     with asyncio.Runner(loop_factory=Loop) as runner:

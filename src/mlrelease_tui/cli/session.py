@@ -60,7 +60,7 @@ def with_program(
     At a terminal the secrets of the connections in `asking` (None: of all) that are configured to ask are asked for first.
     """
     from mlrelease_tui.bootstrap import build
-    from mlrelease_tui.connectors._loop import Loop
+    from mlrelease_tui.cli.loop import Loop
     from mlrelease_tui.hardening import harden_process
 
     config = config_of(options, env)

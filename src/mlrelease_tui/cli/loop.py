@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mlrelease_tui.connectors._blocking import BlockingPool
+if TYPE_CHECKING:
+    from mlrelease_tui.connectors._blocking import BlockingPool
 
 LOOKUPS: Final = 4
 """Of one name at the same time; a name of which none ends holds no more threads than that."""
@@ -35,6 +36,10 @@ class Loop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
+        # After the first frame, which needs no host.
+        from mlrelease_tui.connectors._blocking import BlockingPool
+
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else host or ""
-        pool = self._lookups.setdefault(name, BlockingPool(name, workers=LOOKUPS))
-        return await pool.run(math.inf, socket.getaddrinfo, host, port, family, type, proto, flags)
+        if name not in self._lookups:
+            self._lookups[name] = BlockingPool(name, workers=LOOKUPS)
+        return await self._lookups[name].run(math.inf, socket.getaddrinfo, host, port, family, type, proto, flags)
