@@ -142,6 +142,7 @@ async def test_writes_are_unlocked_by_arming_once_the_cause_is_mended(tmp_path: 
     refusal = await seat.desk.arm(5)
     assert refusal is not None
     assert refusal.code == "locked"
+    assert refusal.hint.endswith("arm them anew")
     (tmp_path / "audit").unlink()
     assert await seat.desk.arm(5) is None
     assert seat.store.state.access.locked == ""

@@ -42,7 +42,7 @@ class Access:
     def may_write(self, now: datetime) -> Refusal | None:
         """None where a write may go out at `now`, else why not."""
         if self.locked:
-            return Refusal("locked", f"writes are locked: {self.locked}", "mend the cause, then start again")
+            return Refusal("locked", f"writes are locked: {self.locked}", "mend the cause, then arm them anew")
         if self.armed_until is None:
             return Refusal("read_only", "read-only: writes are not armed", "press W to arm writes for a while")
         if now >= self.armed_until:
