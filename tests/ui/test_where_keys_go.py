@@ -63,6 +63,34 @@ async def test_a_reason_that_is_typed_while_the_plan_is_made_anew_sends_nothing(
         assert (plan.read_from[0].revision, why) == ("r-other", "lateny")
 
 
+async def test_a_reason_goes_on_being_typed_after_a_look_at_another_window() -> None:
+    async with driving(scenes.degraded()) as driver:
+        await open_plan(driver)
+        await driver.press("plan.reason")
+        await driver.type("INC-7 ")
+        driver.app.app_focus = False
+        await plan_anew(driver)
+        driver.app.app_focus = True
+        await driver.settle()
+        await driver.plan.confirm()
+        assert driver.desk.submitted == []
+        assert "INC-7 y" in driver.line_with("reason")
+
+
+async def test_a_plan_that_comes_while_another_window_is_looked_at_is_deaf_at_first() -> None:
+    async with driving(scenes.degraded()) as driver:
+        await open_plan(driver)
+        driver.app.app_focus = False
+        await plan_anew(driver)
+        driver.app.app_focus = True
+        await driver.settle()
+        await driver.plan.confirm()
+        assert driver.desk.submitted == []
+        driver.clock.advance(DEAF_S + 0.1)
+        await driver.plan.confirm()
+        assert len(driver.desk.submitted) == 1
+
+
 async def test_a_reason_goes_on_being_typed_where_no_plan_comes() -> None:
     async with driving(scenes.degraded()) as driver:
         await open_plan(driver)

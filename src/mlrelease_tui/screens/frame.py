@@ -130,8 +130,9 @@ class FramedScreen(Screen[None]):
         self._draw_header()
         self.show(self.state, self.at)
         self.drawn()
-        if self.focused is None:
-            # What had the focus was hidden or is gone: without one no key moves anything.
+        if self.focused is None and self.dock is None and self.app.app_focus:
+            # What had the focus was hidden or is gone: without one no key moves anything. While another window has it, Textual
+            # itself gives it back.
             self.take_keys()
         self.draw_footer()
 

@@ -21,7 +21,7 @@ from typing import ClassVar, Final
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.events import Key
+from textual.events import DescendantFocus, Key
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
@@ -110,6 +110,7 @@ class PlanPanel(Vertical):
         self._access = READ_ONLY
         self._shown_at = float("-inf")
         self._unread = False
+        self._typing = ""
         self._alone = Alone(self, lambda: self.query_one(Buttons), self._send)
         self._said = ""
         self._head = ""
@@ -153,7 +154,7 @@ class PlanPanel(Vertical):
         self.stance, self.plan, self._access = Stance.READY, plan, access
         self.query_one("#plan-name", Input).value = ""
         self.query_one("#plan-body", Sheet).rewind()
-        if not isinstance(self.screen.focused, Input | Menu):
+        if self.app.app_focus and not self._typing and not isinstance(self.screen.focused, Input | Menu):
             self.take_keys()
         self._unread = self.screen.focused is not self.query_one(Buttons)
         self.shown_again()
@@ -196,11 +197,16 @@ class PlanPanel(Vertical):
 
     # --- keys
 
+    @on(DescendantFocus)
+    def _focus_moved(self, event: DescendantFocus) -> None:
+        # A field is typed into until the focus moves on, also while another window has it.
+        self._typing = (event.widget.id or "") if isinstance(event.widget, Input) else ""
+
     def _reached(self) -> None:
         """Keys reach the plan from now on."""
         if self._unread:
-            self._unread = False
             self.shown_again()
+        self._unread, self._typing = False, ""
         self._draw()
 
     def _heard(self, event: Key) -> None:
@@ -294,8 +300,7 @@ class PlanPanel(Vertical):
         else:
             self.take_keys()
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
+    def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
 
     # --- drawing
@@ -316,9 +321,7 @@ class PlanPanel(Vertical):
         """The fields that are shown: those that the plan has, and always the one that somebody types into."""
         ready = self.plan is not None and self.stance is Stance.READY and self.readable
         wanted = view.fields(self.plan) if self.plan is not None and ready else ()
-        focused = self.screen.focused
-        typed = focused.id if isinstance(focused, Input) else ""
-        return tuple(name for name in ("name", "reason") if name in wanted or typed == f"plan-{name}")
+        return tuple(name for name in ("name", "reason") if name in wanted or self._typing == f"plan-{name}")
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
@@ -332,7 +335,6 @@ class PlanPanel(Vertical):
 
     def _draw(self) -> None:
         if not self.is_mounted or not self.display:
-            # Asked for before it was there, or after it was closed: its lines are gone before itself.
             return
         cells = max(self.size.width, LEAST_CELLS)
         heading, lines = self._content(cells)
