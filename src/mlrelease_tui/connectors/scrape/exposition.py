@@ -1,12 +1,11 @@
 """One scrape of a target, kept small: only the series that a preset reads, found again by their labels.
 
-Format: Prometheus text exposition 0.0.4; what is not written plainly is parsed by `prometheus-client`.
+Format: Prometheus text exposition 0.0.4, parsed by `prometheus-client`.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,14 +17,6 @@ from mlrelease_tui.errors import UnexpectedAnswer
 
 Labels = Mapping[str, str]
 Samples = tuple[tuple[Labels, float], ...]
-
-_LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"')
-_PLAIN: Final = re.compile(
-    r"([a-zA-Z_:][a-zA-Z0-9_:]*)"
-    r'(?:\{([a-zA-Z_][a-zA-Z0-9_]*="[^"\\]*"(?:,[a-zA-Z_][a-zA-Z0-9_]*="[^"\\]*")*,?)?\})?'
-    r" ([+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|Inf)|NaN)(?: -?[0-9]{1,18})?"
-)
-"""A sample as the client libraries write it: one space between its parts, nothing escaped, no exemplar."""
 
 START_TIME: Final = "process_start_time_seconds"
 """What the official Prometheus client libraries call the start of the process."""
@@ -112,39 +103,6 @@ class Scrape:
 
 def parse(text: str, names: frozenset[str], target: str) -> Scrape:
     """Keep the samples called one of `names`. UnexpectedAnswer where `text` is no exposition."""
-    wanted = names | {START_TIME}
-    kept = _plainly(text, wanted)
-    if kept is None:
-        kept = _thoroughly(text, wanted, target)
-    return Scrape({name: tuple(samples) for name, samples in kept.items()})
-
-
-def _plainly(text: str, wanted: frozenset[str]) -> dict[str, list[tuple[Labels, float]]] | None:
-    """The samples of a page that is written as the client libraries write it; None for any other.
-
-    The page of a router with hundreds of services has ten thousand lines, every two seconds: the official parser, which takes the
-    text apart letter by letter, would need a tenth of a core for it.
-    """
-    kept: dict[str, list[tuple[Labels, float]]] = {}
-    seen = False
-    for line in text.split("\n"):
-        if not line or line[0] == "#":
-            continue
-        found = _PLAIN.fullmatch(line)
-        if found is None:
-            return None
-        seen = True
-        name = found[1]
-        if name in wanted:
-            pairs = _LABEL.findall(found[2] or "")
-            labels = dict(pairs)
-            if len(labels) != len(pairs):
-                return None
-            kept.setdefault(name, []).append((labels, float(found[3])))
-    return kept if seen else None
-
-
-def _thoroughly(text: str, wanted: frozenset[str], target: str) -> dict[str, list[tuple[Labels, float]]]:
     from prometheus_client.parser import text_string_to_metric_families
 
     kept: dict[str, list[tuple[Labels, float]]] = {}
@@ -153,7 +111,7 @@ def _thoroughly(text: str, wanted: frozenset[str], target: str) -> dict[str, lis
         for family in text_string_to_metric_families(text):
             families += 1
             for sample in family.samples:
-                if sample.name in wanted:
+                if sample.name in names or sample.name == START_TIME:
                     kept.setdefault(sample.name, []).append((sample.labels, sample.value))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UnexpectedAnswer(
@@ -161,7 +119,7 @@ def _thoroughly(text: str, wanted: frozenset[str], target: str) -> dict[str, lis
         ) from error
     if text.strip() and not families:
         raise UnexpectedAnswer(f"{target} answered no metrics", hint="does the address end in /metrics?")
-    return kept
+    return Scrape({name: tuple(samples) for name, samples in kept.items()})
 
 
 def _total(values: Iterable[float]) -> float | None:
