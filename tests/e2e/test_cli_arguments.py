@@ -38,11 +38,11 @@ def test_a_refusal_has_the_exit_code_that_its_error_has(kind: type[BackendError]
     assert refusal_exit(Refusal(kind.code, "because", "")) == kind.exit_code
 
 
-def test_an_endpoint_that_is_not_there_is_exit_code_3(shell: Shell) -> None:
+def test_an_action_on_an_endpoint_that_is_not_there_is_refused(shell: Shell) -> None:
     shell.play(cluster=CALM)
     answer = shell.run("hold", "cluster/ml/irsi", "--yes", "--json")
-    assert (answer.code, answer.error["code"]) == (3, "not_found")
-    assert shell.run("plan", "hold", "cluster/ml/irsi", "--json").code == 3
+    assert (answer.code, answer.error["code"]) == (4, "not_found")
+    assert shell.run("plan", "hold", "cluster/ml/irsi", "--json").code == 4
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

@@ -261,7 +261,6 @@ _UNREACHABLE: Final = frozenset(
         errors.TimedOut,
         errors.Unauthenticated,
         errors.Forbidden,
-        errors.NotFound,
         errors.RateLimited,
         errors.UnexpectedAnswer,
     )
