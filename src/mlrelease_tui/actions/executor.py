@@ -31,6 +31,7 @@ from mlrelease_tui.domain.plan import (
     Write,
 )
 from mlrelease_tui.domain.policy import SECOND_PERSON, Access
+from mlrelease_tui.domain.redaction import unforeseen
 from mlrelease_tui.domain.refs import EndpointRef, TargetRef
 from mlrelease_tui.domain.rollout import Endpoint, Stamp
 from mlrelease_tui.domain.text import SafeText
@@ -192,7 +193,7 @@ class Executor:
                 result = await self._step(run, index, step)
             except Exception as error:
                 # Nobody foresaw it, so nobody knows how far it came. An action without an end would keep its target for itself.
-                result = StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
+                result = StepResult(index, StepStatus.UNKNOWN, SafeText(unforeseen(error)))
             run.results.append(result)
             if result.status is not StepStatus.VERIFIED:
                 kind, message, by = await self._stopped(run, index, result)
@@ -250,7 +251,7 @@ class Executor:
         except ReleaseError as error:
             return StepResult(index, StepStatus.REJECTED, SafeText(str(error)), code=error.code)
         except (Exception, SystemExit) as error:
-            return StepResult(index, StepStatus.UNKNOWN, SafeText(f"{type(error).__name__}: {error}"))
+            return StepResult(index, StepStatus.UNKNOWN, SafeText(unforeseen(error)))
 
     async def _verify(self, run: Run, result: StepResult, step: Write) -> StepResult:
         """Read until what the step brings about is seen, the backend says that it failed, `settle_s` seconds passed, or something

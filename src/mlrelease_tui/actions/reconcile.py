@@ -26,6 +26,7 @@ from mlrelease_tui.audit.intents import OpenIntent
 from mlrelease_tui.audit.record import AuditRecord
 from mlrelease_tui.domain.action import OpenAction
 from mlrelease_tui.domain.expectation import AliasExpectation, EndpointExpectation, Expectation, subject_of
+from mlrelease_tui.domain.redaction import unforeseen
 from mlrelease_tui.domain.rollout import Phase
 from mlrelease_tui.domain.text import SafeText
 from mlrelease_tui.errors import ReleaseError
@@ -176,7 +177,7 @@ async def _judge(intent: OpenIntent, reader: Reader, journal: Journal) -> tuple[
         return "indeterminate", f"the target can't be read: {error.message}"
     except Exception as error:
         # A connector's odd answer, or a record that somebody edited, must not keep the others from being looked at.
-        return "indeterminate", f"what was read can't be compared: {type(error).__name__}: {error}"
+        return "indeterminate", f"what was read can't be compared: {unforeseen(error)}"
     sent = {step for record in intent.sent if isinstance(step := record.section("action").get("step"), int)}
     return _compare(
         _held(steps, left),
