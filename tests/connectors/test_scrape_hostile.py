@@ -248,6 +248,15 @@ async def test_a_credential_that_fails_costs_nothing_of_what_needs_none() -> Non
     assert found.requests == 5
 
 
+async def test_targets_that_are_down_are_told_at_once_where_nothing_else_counts() -> None:
+    async with ScriptedServer(lambda _: said(200, GOOD.encode())) as server:
+        counted_there, gauged_here = endpoint().variants[0].series[0], endpoint(server.url).variants[0].series[0]
+        base = endpoint()
+        both = replace(base, variants=(replace(base.variants[0], series=(counted_there, gauged_here)),))
+        with pytest.raises(Unreachable):
+            await sample_of(scraping([NOBODY]), both)
+
+
 async def test_a_credential_source_that_hangs_is_named() -> None:
     async def hangs() -> Credential | None:
         await asyncio.Event().wait()

@@ -80,11 +80,13 @@ class ScrapeConnector:
                 scraped[url] = result
             elif not isinstance(result, BackendError | CredentialError):
                 raise result
-        # One page that answers is worth its variants, whatever became of the others: which those are the probe says.
-        if self._targets and not scraped and isinstance(results[0], BaseException):
-            raise results[0]
         # Of a large fleet that takes as long as reading the pages did.
-        return await asyncio.to_thread(self._samples, endpoints, scraped)
+        samples = await asyncio.to_thread(self._samples, endpoints, scraped)
+        # One page that counts is worth its variants, whatever became of the others: which those are the probe says.
+        counted = any(sample.coverage is Coverage.OK for sample in samples)
+        if self._targets and not counted and scraped.keys().isdisjoint(self._targets):
+            raise next(result for result in results if isinstance(result, BaseException))
+        return samples
 
     async def close(self) -> None:
         await self._fetcher.close()
