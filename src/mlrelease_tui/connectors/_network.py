@@ -48,12 +48,13 @@ def _spared(host: str, port: int | None, no_proxy: str) -> bool:
         name = entry.removeprefix("*").lstrip(".")
         if entry == "*" or (name and (host == name or host.endswith(f".{name}") or f"{host}:{port}" == name)):
             return True
-        if _in_range(host, entry):
+        if in_range(host, entry):
             return True
     return False
 
 
-def _in_range(host: str, network: str) -> bool:
+def in_range(host: str, network: str) -> bool:
+    """Whether a host given by its address lies in a network such as "10.0.0.0/8"; False for a name, and for what is no network."""
     try:
         return "/" in network and ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
     except ValueError:

@@ -21,11 +21,11 @@ from typing import Protocol, TypeVar
 
 from mlrelease_tui.errors import Rejected, TimedOut
 from mlrelease_tui.routing.api import Drifted, Unconfirmed
+from mlrelease_tui.routing.plain_file import MAX_BYTES, content_of
 
 # Traefik 3 reads .toml, .yaml and .yml and passes over every other name in the directory.
 FILE_NAME = "routes.yml"
 LAST_GOOD_NAME = "routes.yml.last-good"
-_MAX_BYTES = 8_388_608
 _LOCK_POLL_S = 0.02
 
 _T = TypeVar("_T")
@@ -147,26 +147,14 @@ def _unwritten(path: Path, failure: OSError) -> Rejected:
 
 def _read(path: Path) -> str | None:
     try:
-        content = _content(path)
+        content = content_of(path)
     except FileNotFoundError:
         return None
     except OSError as failure:
         raise Drifted(f"{path} cannot be read: {failure.strerror or failure}") from failure
-    if len(content) > _MAX_BYTES:
-        raise Drifted(f"{path} is larger than {_MAX_BYTES} bytes: this program did not write it")
+    if len(content) > MAX_BYTES:
+        raise Drifted(f"{path} is larger than {MAX_BYTES} bytes: this program did not write it")
     return content.decode("utf-8", errors="replace")
-
-
-def _content(path: Path) -> bytes:
-    # Without waiting: in place of the document there may be a pipe, which would hold its reader for ever.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("it is no plain file")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(_MAX_BYTES + 1)
-    finally:
-        os.close(handle)
 
 
 def _replace(path: Path, text: str) -> None:

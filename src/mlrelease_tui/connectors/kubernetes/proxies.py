@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
+from mlrelease_tui.connectors._network import in_range
 from mlrelease_tui.connectors.kubernetes.kubeconfig import Context
 from mlrelease_tui.domain.redaction import redact_url
 from mlrelease_tui.domain.text import SafeText
@@ -62,13 +63,6 @@ def _spared(host: str, port: int | None, no_proxy: str) -> bool:
         if not name or (wanted and wanted != str(port)):
             continue
         name = name.removeprefix("*")
-        if host == name or host.endswith(name if name.startswith(".") else f".{name}") or _in_range(host, name):
+        if host == name or host.endswith(name if name.startswith(".") else f".{name}") or in_range(host, name):
             return True
     return False
-
-
-def _in_range(host: str, network: str) -> bool:
-    try:
-        return "/" in network and ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import shlex
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from secrets import token_hex
 from typing import Any, Final, TypeVar, get_type_hints
 
 from mlrelease_tui.errors import Conflict, OutcomeUnknown, Rejected, UnexpectedAnswer
+from mlrelease_tui.routing.plain_file import MAX_BYTES, content_of
 
-_MAX_BYTES = 8_388_608
 _LOCK_POLL_S = 0.02
 
 T = TypeVar("T")
@@ -48,7 +47,7 @@ def way_back(path: Path) -> str:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The document, None where there never was one. UnexpectedAnswer where it is damaged, gone or can't be read."""
     try:
-        content = _content(path)
+        content = content_of(path)
     except FileNotFoundError:
         if fingerprint(last_good(path)) != NOWHERE:
             # Read as empty, it would stop everything that runs.
@@ -59,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
             f"{path} can't be read: {failure.strerror or failure}", hint="it must be a file that we may read"
         ) from failure
     try:
-        if len(content) > _MAX_BYTES:
+        if len(content) > MAX_BYTES:
             raise ValueError("too large")
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -67,18 +66,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise UnexpectedAnswer(f"{path} is damaged: it is not the JSON object that was written", hint=way_back(path))
     return value
-
-
-def _content(path: Path) -> bytes:
-    # Without waiting: in place of the document there may be a pipe, which would hold its reader for ever.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("it is no plain file")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(_MAX_BYTES + 1)
-    finally:
-        os.close(handle)
 
 
 def record(kind: type[T], shape: Mapping[str, Any]) -> T:
